@@ -1,0 +1,54 @@
+"""The network as data, and neutral edits of it. PyTorch is imported only by `capture` and `module`, on first use."""
+
+from typing import TYPE_CHECKING, Any
+
+from silicut.graph.blocks import Block, find_blocks, remove_blocks
+from silicut.graph.channels import ChannelGroup, Channels, FrozenChannels, Member, find_channels
+from silicut.graph.edit import bypass, drop_dead, fold_batch_norm, keep_channels
+from silicut.graph.network import Network, Operator, Ref, Tensor
+
+if TYPE_CHECKING:
+    from silicut.graph.capture import capture
+    from silicut.graph.module import NetworkModule, network_with_weights, to_module
+
+_DEFERRED = {
+    "capture": "capture",
+    "NetworkModule": "module",
+    "network_with_weights": "module",
+    "to_module": "module",
+}
+
+__all__ = [
+    "Block",
+    "ChannelGroup",
+    "Channels",
+    "FrozenChannels",
+    "Member",
+    "Network",
+    "NetworkModule",
+    "Operator",
+    "Ref",
+    "Tensor",
+    "bypass",
+    "capture",
+    "drop_dead",
+    "find_blocks",
+    "find_channels",
+    "fold_batch_norm",
+    "keep_channels",
+    "network_with_weights",
+    "remove_blocks",
+    "to_module",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch when it is first asked for."""
+    if name not in _DEFERRED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(f"{__name__}.{_DEFERRED[name]}")
+    value = getattr(module, name)
+    globals()[name] = value  # the function, not the submodule of the same name
+    return value

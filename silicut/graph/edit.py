@@ -1,0 +1,204 @@
+"""Edits that make a new `Network` from an old one and change nothing else: remove channels, remove a residual branch,
+fold batch normalisation, drop what nothing reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from silicut.graph.channels import Channels
+from silicut.graph.network import Network, Operator, Ref, Tensor
+
+
+def keep_channels(network: Network, channels: Channels, kept: Mapping[str, np.ndarray]) -> Network:
+    """Return the network with only some channels of some groups, smaller in every tensor they lie on.
+
+    Args:
+        network: the network on which `channels` was found.
+        channels: its channel groups.
+        kept: for some groups by name, the indices 0..n_channels-1 that stay, at least one each; other groups stay whole.
+    """
+    stays = np.ones(channels.n_atoms + 1, bool)  # the last entry is FROZEN's
+    for name, indices in kept.items():
+        atoms = np.array(channels.group(name).atoms)
+        stays[atoms] = False
+        stays[atoms[np.asarray(indices, int)]] = True
+        assert len(indices), f"group {name} must keep a channel"
+    masks = {name: {axis: stays[atoms] for axis, atoms in by_axis.items()} for name, by_axis in channels.axes.items()}
+    tensors = {name: _shrunk(tensor, masks.get(name, {})) for name, tensor in network.tensors.items()}
+    return replace(
+        network,
+        tensors=tensors,
+        operators=tuple(_resized(o, tensors, masks) for o in network.operators),
+        parameters={name: _taken(array, masks.get(name, {})) for name, array in network.parameters.items()},
+    )
+
+
+def _shrunk(tensor: Tensor, masks: Mapping[int, np.ndarray]) -> Tensor:
+    shape = list(tensor.shape)
+    for axis, mask in masks.items():
+        if not mask.all():
+            shape[axis] = int(mask.sum())
+    return replace(tensor, shape=tuple(shape))
+
+
+def _taken(array: np.ndarray, masks: Mapping[int, np.ndarray]) -> np.ndarray:
+    for axis, mask in masks.items():
+        if not mask.all():
+            array = np.compress(mask, array, axis)
+    return array
+
+
+def _resized(operator: Operator, tensors: Mapping[str, Tensor], masks: Mapping[str, Mapping[int, np.ndarray]]) -> Operator:
+    """Return the operator with the arguments that name channel counts brought up to date."""
+    resize = _RESIZE.get(operator.kind)
+    return resize(operator, tensors, masks) if resize else operator
+
+
+def _resize_convolution(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
+    mask = masks.get(o.arguments["input"].name, {}).get(1)
+    is_depthwise = mask is not None and o.arguments["groups"] == len(mask)
+    return o.with_arguments(groups=int(mask.sum())) if is_depthwise and len(mask) > 1 else o
+
+
+def _resize_shape(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
+    argument = "size" if o.kind == "expand" else "shape"
+    old, new = o.arguments[argument], tensors[o.outputs[0]].shape
+    return o.with_arguments(
+        **{argument: tuple(a if isinstance(a, str) or a == -1 else b for a, b in zip(old, new, strict=True))}
+    )
+
+
+def _resize_split(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
+    return o.with_arguments(split_sizes=tuple(tensors[output].shape[o.arguments["dim"]] for output in o.outputs))
+
+
+def _resize_slice(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
+    mask = masks.get(o.arguments["self"].name, {}).get(o.arguments["dim"])
+    if mask is None or mask.all():
+        return o
+    start, end, _ = slice(o.arguments["start"], o.arguments["end"]).indices(len(mask))
+    return o.with_arguments(start=int(mask[:start].sum()), end=int(mask[:end].sum()))
+
+
+def _resize_pad(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
+    pads = list(o.arguments["pad"])
+    n_axes = len(tensors[o.outputs[0]].shape)
+    for axis, mask in masks.get(o.outputs[0], {}).items():
+        at = 2 * (n_axes - 1 - axis)
+        if at < len(pads) and (pads[at] or pads[at + 1]):
+            n = len(mask)
+            pads[at], pads[at + 1] = int(mask[: pads[at]].sum()), int(mask[n - pads[at + 1] :].sum())
+    return o.with_arguments(pad=tuple(pads))
+
+
+_RESIZE = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _resize_convolution),
+    **dict.fromkeys(("reshape", "expand"), _resize_shape),
+    **dict.fromkeys(("pad", "constant_pad_nd"), _resize_pad),
+    "split_with_sizes": _resize_split,
+    "slice": _resize_slice,
+}
+
+
+def bypass(network: Network, tensor: str, by: str) -> Network:
+    """Return the network in which every reader of one tensor reads another of the same shape, and what is then dead is gone.
+
+    A rectifier that would follow another rectifier is bypassed too, since max(max(x, 0), 0) = max(x, 0).
+    """
+    assert network.tensors[tensor].shape == network.tensors[by].shape
+    operators = tuple(_renamed(o, {tensor: by}) for o in network.operators)
+    outputs = tuple(by if name == tensor else name for name in network.outputs)
+    edited = drop_dead(replace(network, operators=operators, outputs=outputs))
+    for operator in edited.operators:
+        source = next(operator.refs(), "")
+        maker = edited.producer.get(source)
+        if operator.kind == "relu" and source == by and maker is not None and maker.kind == "relu":
+            return bypass(edited, operator.outputs[0], by)
+    return edited
+
+
+def _renamed(operator: Operator, names: Mapping[str, str]) -> Operator:
+    def rename(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return Ref(names.get(value.name, value.name))
+        return tuple(rename(item) for item in value) if isinstance(value, tuple) else value
+
+    return replace(operator, arguments={key: rename(value) for key, value in operator.arguments.items()})
+
+
+def drop_dead(network: Network) -> Network:
+    """Return the network without operators, tensors and parameters that no output depends on."""
+    live = set(network.outputs)
+    operators: list[Operator] = []
+    for operator in reversed(network.operators):
+        if live.intersection(operator.outputs):
+            live.update(operator.refs())
+            operators.append(operator)
+    made = {output for operator in operators for output in operator.outputs} | set(network.inputs)
+    return replace(
+        network,
+        tensors={name: tensor for name, tensor in network.tensors.items() if name in made},
+        operators=tuple(reversed(operators)),
+        parameters={name: array for name, array in network.parameters.items() if _is_live(name, network, live)},
+        trainable=frozenset(name for name in network.trainable if name in live),
+    )
+
+
+def _is_live(parameter: str, network: Network, live: set[str]) -> bool:
+    """A parameter that no operator ever read (a counter of batches) lives as long as its layer does."""
+    if parameter in live or parameter in network.consumers:
+        return parameter in live
+    prefix = parameter.rpartition(".")[0]
+    siblings = [name for name in network.consumers if name.startswith(f"{prefix}.") and name in network.parameters]
+    return not siblings or any(name in live for name in siblings)
+
+
+def fold_batch_norm(network: Network) -> Network:
+    """Return the network in which batch normalisation after a convolution or linear layer is part of its weights.
+
+    Only where nothing else reads the layer's output and the layer's parameters are used once. With scale
+    g = gamma / sqrt(var + eps): weight' = g * weight, bias' = g * (bias - mean) + beta.
+    """
+    for norm in [o for o in network.operators if o.kind == "batch_norm"]:
+        layer = network.producer.get(norm.arguments["input"].name)
+        if layer is not None and _is_foldable(network, layer):
+            network = _fold(network, layer, norm)
+    return network
+
+
+def _is_foldable(network: Network, layer: Operator) -> bool:
+    output = layer.outputs[0]
+    return (
+        layer.kind in ("conv1d", "conv2d", "conv3d", "linear")
+        and len(network.consumers.get(output, ())) == 1
+        and output not in network.outputs
+        and len(network.consumers[layer.arguments["weight"].name]) == 1
+    )
+
+
+def _fold(network: Network, layer: Operator, norm: Operator) -> Network:
+    parameters = dict(network.parameters)
+
+    def value(reference: Ref | None, default: float) -> np.ndarray:
+        return np.float64(default) if reference is None else parameters[reference.name].astype(np.float64)  # type: ignore[return-value]
+
+    weight_name = layer.arguments["weight"].name
+    weight = parameters[weight_name]
+    bias_name = (
+        layer.arguments["bias"].name if layer.arguments["bias"] else f"{weight_name.rpartition('.')[0]}.bias".lstrip(".")
+    )
+    variance = value(norm.arguments["running_var"], 1)
+    scale = value(norm.arguments["weight"], 1) / np.sqrt(variance + norm.arguments["eps"])
+    shift = (value(layer.arguments["bias"], 0) - value(norm.arguments["running_mean"], 0)) * scale
+    scale = np.broadcast_to(scale, weight.shape[:1])
+    folded = scale.reshape(-1, *[1] * (weight.ndim - 1)) * weight.astype(np.float64)
+    parameters[weight_name] = folded.astype(weight.dtype)
+    parameters[bias_name] = (np.broadcast_to(shift, scale.shape) + value(norm.arguments["bias"], 0)).astype(weight.dtype)
+    merged = replace(layer.with_arguments(bias=Ref(bias_name)), outputs=norm.outputs)
+    operators = tuple(merged if o is layer else o for o in network.operators if o is not norm)
+    edited = replace(network, operators=operators, parameters=parameters, trainable=network.trainable | {bias_name})
+    return drop_dead(edited)

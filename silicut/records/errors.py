@@ -1,0 +1,83 @@
+"""The named errors of the package.
+
+Every error a user can cause says what was wrong, where, and what would be accepted. Wrong use of a Python function stays
+`TypeError` or `ValueError`; `assert` is for our own invariants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SilicutError(Exception):
+    """Base of all errors raised on purpose by silicut; the message is a sentence with a next step."""
+
+
+class ConfigError(SilicutError):
+    """One or more options are wrong; all of them are listed at once.
+
+    Args:
+        problems: sentences of the form "field must be rule, not value".
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class BadFile(SilicutError):
+    """A file is missing, damaged, of another kind, or would have to execute code to be read."""
+
+
+class OutputExists(SilicutError):
+    """The output folder holds something already; nothing was overwritten."""
+
+
+class UnsupportedModel(SilicutError):
+    """The network cannot be captured or executed; every offender is listed with its source line.
+
+    Args:
+        offenders: one sentence per offending operator or reason.
+        advice: what would be accepted.
+    """
+
+    def __init__(self, offenders: Sequence[str], advice: str) -> None:
+        super().__init__(f"{'; '.join(offenders)}. {advice}")
+        self.offenders = tuple(offenders)
+
+
+class NumericMismatch(SilicutError):
+    """Two executors of the same network disagree by more than their tolerance."""
+
+
+class ToolMissing(SilicutError):
+    """An optional package or program is not installed.
+
+    Args:
+        tool: what is missing.
+        extra: the extra of this package that brings it.
+    """
+
+    def __init__(self, tool: str, extra: str) -> None:
+        super().__init__(f"{tool} is not installed; install it with: pip install 'silicut[{extra}]'")
+        self.tool = tool
+
+
+class OutcomeError(SilicutError):
+    """The input was right but what was asked for cannot be had; the message says what can."""
+
+
+class DoesNotFit(OutcomeError):
+    """No plan meets the budget; the message names the smallest cost that is reachable."""
+
+
+class NothingToPrune(OutcomeError):
+    """No channel group or block of the network may be removed; the message lists why."""
+
+
+class NotFaster(OutcomeError):
+    """The plan does not measure faster than the dense network, or nothing could make it so."""
+
+
+class TooNoisy(OutcomeError):
+    """The machine was too noisy for the measurement to mean anything."""
