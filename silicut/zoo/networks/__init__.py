@@ -1,0 +1,1 @@
+"""The architectures of the zoo as plain PyTorch modules; `silicut.zoo.registry` gives them names."""
