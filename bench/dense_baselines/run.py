@@ -31,7 +31,7 @@ from silicut.zoo.registry import network_entry
 HERE = Path(__file__).resolve().parent
 BUNDLED = HERE.parents[1] / "silicut" / "zoo" / "weights"
 RECIPE = Recipe(epochs=20, batch_size=128, learning_rate=0.1, warmup_epochs=1.5, weight_decay=5e-4, precision="bf16")
-EPOCHS = {"resnet18-half": 22, "resnet56-projection": 24, "resnet20": 24}
+EPOCHS = {"resnet18-half": 15, "resnet56-projection": 14, "resnet20": 14}
 N_QUICK = 2560
 
 

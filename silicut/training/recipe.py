@@ -85,7 +85,7 @@ class Recipe(Record):
         """
         if epoch < self.warmup_epochs:
             return self.learning_rate * epoch / self.warmup_epochs
-        done_frac = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        done_frac = min((epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs), 1.0)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done_frac))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,13 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
 def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy arrays into a module by state-dict name; every name and shape must match, or nothing is changed.
 
-    Only batch norm's counters of batches may be missing. Values are cast to the module's types.
+    Only batch norm's counters of batches may be missing, and scalars may come as arrays of one. Values are cast to the module's types.
 
     Raises:
         ConfigError: names are missing or unexpected, or shapes differ; the first three of each are named.
     """
     wanted = module.state_dict()
+    weights = {name: array[0] if _is_scalar_in_a_list(wanted.get(name), array) else array for name, array in weights.items()}
     missing = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in wanted]
     wrong = [name for name in wanted if name in weights and tuple(wanted[name].shape) != weights[name].shape]
@@ -74,6 +77,11 @@ def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None
     module.load_state_dict({**wanted, **given})
 
 
+def _is_scalar_in_a_list(wanted: Tensor | None, array: np.ndarray) -> bool:
+    """Some files hold scalars, such as counters, as arrays of one."""
+    return wanted is not None and wanted.ndim == 0 and array.shape == (1,)
+
+
 def _hint(wanted: Mapping[str, Tensor], weights: Mapping[str, np.ndarray], wrong: list[str]) -> str:
     is_head = wrong and all(tuple(wanted[name].shape[1:]) == weights[name].shape[1:] for name in wrong)
     if is_head and len({weights[name].shape[0] for name in wrong}) == 1 and len(wrong) <= 2:
@@ -87,24 +95,26 @@ def _first(names: list[str]) -> str:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise BadFile(f"{path} is not a readable .npz file; it may be cut off: copy it again")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise BadFile(f"{path} holds Python objects, which could execute code; save plain arrays") from None
+    except ValueError:
+        raise BadFile(f"{path} holds Python objects, which could execute code; save plain arrays") from None
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise BadFile(f"{path} is not a readable .npz file ({error}); copy it again") from None
-    except (OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise BadFile(f"{path} is not a readable .npz file ({error}); it may be cut off: copy it again") from None
 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols; what matters comes as an error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if _carries_code(error):
-            raise BadFile(f"{path} carries code and was not read; {_WAY_OUT}") from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if _carries_code(path, error):
+            raise BadFile(f"{path} carries code or Python objects and was not read; {_WAY_OUT}") from None
+        reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
         raise BadFile(f"{path} is not a readable PyTorch file ({reason}); it may be cut off: copy it again") from None
     while isinstance(content, Mapping) and (inner := _wrapped(content)) is not None:
         content = inner
@@ -113,10 +123,13 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
     return {str(name): _array(value) for name, value in content.items()}
 
 
-def _carries_code(error: Exception) -> bool:
+def _carries_code(path: Path, error: Exception) -> bool:
+    """Whether torch refused a whole file for its content: a TorchScript archive or a pickle of more than tensors."""
     if isinstance(error, RuntimeError):
         return "TorchScript" in str(error)
-    return isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or "Unsupported" in str(error))
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == b"\x80"
+    return isinstance(error, pickle.UnpicklingError) and (is_pickle or zipfile.is_zipfile(path))
 
 
 def _wrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
