@@ -1,0 +1,363 @@
+"""What every layer of a network costs on an engine, over all widths worth having.
+
+Probe the staircases, sample the network at random legal widths, fit a surface for each layer shape, sample again where a
+surface is unsure, then check the sum of the layers against fresh networks. The result is a record from which a problem's
+cost tables are read; making it again takes no time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from silicut.graph import Network
+from silicut.records import Cache, NothingToPrune, Progress, Record, Tracker, silent
+from silicut.search.problem import SumVariable, Table, Variable
+from silicut.targets.engine import Engine, EngineSettings
+from silicut.targets.isolated import IsolatedLayers
+from silicut.targets.layers import Layer, Width
+from silicut.targets.samples import Bench, Sample
+from silicut.targets.staircase import Staircase, candidate_widths, corner_widths, probe_plan, staircase
+from silicut.targets.surface import Surface, fit_surface
+
+_UNSURE_FRAC = 0.03
+_NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more get no table of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Record):
+    """How thoroughly to profile.
+
+    Attributes:
+        n_samples: random legal networks measured at first.
+        n_samples_max: and at most, where surfaces are unsure.
+        n_validation: fresh random legal networks on which the sum of layers is checked.
+        seed: of the random networks.
+    """
+
+    schema: ClassVar[str] = "profile_options/1"
+    n_samples: int = 24
+    n_samples_max: int = 72
+    n_validation: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """The cost of one layer.
+
+    Attributes:
+        name: the operator.
+        shape: in words.
+        dense_ms: at full width.
+        table: milliseconds over the legal widths of the groups (or sums of groups) it depends on; None where it depends
+            on none.
+    """
+
+    name: str
+    shape: str
+    dense_ms: float
+    table: Table | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Predicted against measured latency of random legal networks.
+
+    Attributes:
+        measured_ms: one for each network.
+        predicted_ms: overhead plus the sum of the layers' costs.
+        isolated_ms: the sum of layers each measured alone in a session of its own, on the scale of the dense network.
+        r2: coefficient of determination of the prediction.
+        mean_error_frac, max_error_frac: of |predicted / measured - 1|.
+        isolated_mean_error_frac, isolated_max_error_frac: the same for the isolated sum; 0 where it was not measured.
+    """
+
+    measured_ms: tuple[float, ...]
+    predicted_ms: tuple[float, ...]
+    isolated_ms: tuple[float, ...]
+    r2: float
+    mean_error_frac: float
+    max_error_frac: float
+    isolated_mean_error_frac: float
+    isolated_max_error_frac: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Record):
+    """The latency of a network on an engine as a function of its widths.
+
+    Attributes:
+        network_hash: structure of the network it was made from.
+        fingerprint: machine, engine, version, threads, batch.
+        settings: engine settings.
+        options: how it was made.
+        dense_ms: latency of the dense network, low quantile, while profiling.
+        overhead_ms: what is left when nothing costs anything (calls, input and output).
+        scale: factor on the sum of the layers, from regression on whole networks.
+        variables: legal widths of every group.
+        sums: widths that are sums of groups.
+        layers: cost of every layer that takes time.
+        staircases: the probes.
+        validation: how well the sum predicts.
+        n_measured: networks measured for it, validation included.
+    """
+
+    schema: ClassVar[str] = "profile/1"
+    network_hash: str
+    fingerprint: dict[str, Any]
+    settings: EngineSettings
+    options: ProfileOptions
+    dense_ms: float
+    overhead_ms: float
+    scale: float
+    variables: tuple[Variable, ...]
+    sums: tuple[SumVariable, ...]
+    layers: tuple[LayerCost, ...]
+    staircases: tuple[Staircase, ...]
+    validation: Validation
+    n_measured: int
+
+    def layer_ms(self, widths: Mapping[str, int]) -> dict[str, float]:
+        """Return each layer's predicted milliseconds at legal widths of all groups, after scaling."""
+        levels = {v.name: v.levels for v in self.variables} | {s.name: s.levels(self.variables) for s in self.sums}
+        numbers = dict(widths) | {s.name: sum(widths[part] for part in s.parts) for s in self.sums}
+        costs = {}
+        for layer in self.layers:
+            cost = layer.dense_ms
+            if layer.table is not None:
+                cost = layer.table.array[tuple(levels[v].index(numbers[v]) for v in layer.table.variables)]
+            costs[layer.name] = self.scale * float(cost)
+        return costs
+
+
+def profile_network(
+    network: Network,
+    engine: Engine,
+    *,
+    cache: Cache | None = None,
+    options: ProfileOptions | None = None,
+    progress: Progress = silent,
+) -> Profile:
+    """Return the profile of a network on an engine, from the cache where it was made before.
+
+    Raises:
+        NothingToPrune: the network has no channel group.
+    """
+    cache, options = cache or Cache(), options or ProfileOptions()
+    key = {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
+           "options": options.to_json()}  # fmt: skip
+    known = cache.get(key)
+    if known is not None:
+        return Profile.from_json(known, "cached profile")
+    bench = Bench.open(network, engine, cache)
+    if not bench.channels.groups:
+        reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in bench.channels.frozen[:5])
+        raise NothingToPrune(f"no channel group of the network may be pruned ({reasons}); rewrite what freezes them")
+    try:
+        profile = _Profiler(bench, network.structure_hash, options, progress).run()
+    finally:
+        bench.close()
+    cache.put(key, profile.to_json())
+    return profile
+
+
+@dataclass
+class _Profiler:
+    """The steps of one profile; every measurement goes through `bench`, which remembers it."""
+
+    bench: Bench
+    network_hash: str
+    options: ProfileOptions
+    progress: Progress
+    levels: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    surfaces: dict[str, Surface] = field(default_factory=dict)
+
+    def run(self) -> Profile:
+        self.bench.sample(self.bench.dense_widths)
+        staircases = self._probe()
+        self.levels = {s.group: candidate_widths(self.bench.dense_widths[s.group], s.step) for s in staircases}
+        self._sample()
+        self._fit()
+        self.levels = {name: self._corners(name) for name in self.levels}
+        timed = self._timed_layers()
+        overhead_ms, scale = self._calibrate(timed)
+        validation = self._validate(timed, overhead_ms, scale)
+        variables = tuple(Variable(name, levels) for name, levels in self.levels.items())
+        sums = {s.name: s for layer in timed for w in (layer.inputs, layer.outputs) if (s := sum_variable(w))}
+        return Profile(
+            network_hash=self.network_hash,
+            fingerprint=self.bench.engine.fingerprint(),
+            settings=self.bench.engine.settings,
+            options=self.options,
+            dense_ms=self.bench.dense_ms,
+            overhead_ms=overhead_ms,
+            scale=scale,
+            variables=variables,
+            sums=tuple(sums.values()),
+            layers=tuple(self._layer_cost(layer, variables) for layer in timed),
+            staircases=staircases,
+            validation=validation,
+            n_measured=len(self.bench.samples()),
+        )
+
+    def _measure(self, stage: str, plan: Sequence[Mapping[str, int]]) -> list[Sample]:
+        tracker = Tracker(self.progress, stage, len(plan))
+        samples = []
+        for widths in plan:
+            samples.append(self.bench.sample(widths))
+            tracker.step(f"{samples[-1].ratio:.2f} of dense")
+        return samples
+
+    def _probe(self) -> tuple[Staircase, ...]:
+        dense = self.bench.dense_widths
+        samples = self._measure("probe staircases", list(probe_plan(self.bench.layers, dense)))
+        touching = {name: [la.name for la in self.bench.layers if name in la.groups] for name in dense}
+        costs: dict[str, dict[int, float]] = {name: {} for name in dense}
+        for sample in samples:
+            for name, layers in touching.items():
+                varied = {
+                    n for la in self.bench.layers if la.name in layers for n in la.groups if sample.widths[n] < dense[n]
+                }
+                if varied <= {name}:
+                    cost = sum(sample.layers_frac.get(layer, 0.0) for layer in layers) * self.bench.dense_ms
+                    costs[name].setdefault(sample.widths[name], cost)
+        return tuple(staircase(name, dense[name], costs[name]) for name in dense)
+
+    def _random_widths(self, rng: np.random.Generator) -> dict[str, int]:
+        return {name: int(rng.choice(levels)) for name, levels in self.levels.items()}
+
+    def _sample(self) -> None:
+        """Measure random legal networks until every surface is sure enough at all legal widths, or there were enough."""
+        rng = np.random.default_rng(self.options.seed)
+        n_done = self.options.n_samples
+        self._measure("sample widths", [self._random_widths(rng) for _ in range(n_done)])
+        while n_done < self.options.n_samples_max:
+            self._fit()
+            batch = [self._most_informative(rng) for _ in range(8)]
+            if all(unsure == 0 for _, unsure in batch):
+                return
+            self._measure("complete tables", [widths for widths, _ in batch])
+            n_done += len(batch)
+
+    def _most_informative(self, rng: np.random.Generator) -> tuple[dict[str, int], float]:
+        """Return, of 16 random networks, the one whose layers are least known, and by how much they are over the limit."""
+        candidates = [self._random_widths(rng) for _ in range(16)]
+        scores = []
+        for widths in candidates:
+            unsure = 0.0
+            for layer in self.bench.layers:
+                key, n_in, n_out = layer.cell(widths)
+                if layer.groups and key in self.surfaces:
+                    cost, spread = self.surfaces[key].predict([(n_in, n_out)])
+                    is_unsure = spread[0] > _UNSURE_FRAC and cost[0] > _NEGLIGIBLE_FRAC * self.bench.dense_ms
+                    unsure += float(cost[0] * spread[0]) if is_unsure else 0.0
+            scores.append(unsure)
+        best = int(np.argmax(scores))
+        return candidates[best], scores[best]
+
+    def _fit(self) -> None:
+        for key in {layer.shape.key for layer in self.bench.layers}:
+            points = list(self.bench.points(key))
+            if points and max(cost for _, cost in points) > 0:
+                self.surfaces[key] = fit_surface([p for p, _ in points], [c for _, c in points])
+
+    def _cost(self, layer: Layer, widths: Mapping[str, int]) -> float:
+        key, n_in, n_out = layer.cell(widths)
+        return float(self.surfaces[key].predict([(n_in, n_out)])[0][0]) if key in self.surfaces else 0.0
+
+    def _corners(self, group: str) -> tuple[int, ...]:
+        dense = self.bench.dense_widths
+        layers = [layer for layer in self.bench.layers if group in layer.groups]
+
+        def cost(width: int) -> float:
+            return sum(self._cost(layer, dense | {group: width}) for layer in layers)
+
+        return corner_widths(self.levels[group], cost)
+
+    def _timed_layers(self) -> list[Layer]:
+        samples = self.bench.samples()
+        most = {la.name: max(s.layers_frac.get(la.name, 0.0) for s in samples) for la in self.bench.layers}
+        return [la for la in self.bench.layers if most[la.name] > _NEGLIGIBLE_FRAC and la.shape.key in self.surfaces]
+
+    def _calibrate(self, layers: Sequence[Layer]) -> tuple[float, float]:
+        """Return overhead and scale that make the sum of the layers predict whole networks (relative least squares)."""
+        samples = [s for s in self.bench.samples() if all(w in self.levels[n] for n, w in s.widths.items())]
+        sums = np.array([sum(self._cost(layer, s.widths) for layer in layers) for s in samples])
+        measured = np.array([s.ratio for s in samples]) * self.bench.dense_ms
+        (overhead_ms, scale), *_ = np.linalg.lstsq(
+            np.stack([1 / measured, sums / measured], 1), np.ones(len(sums)), rcond=None
+        )
+        return (float(overhead_ms), float(scale)) if overhead_ms > 0 else (0.0, float((measured / sums).mean()))
+
+    def _validate(self, layers: Sequence[Layer], overhead_ms: float, scale: float) -> Validation:
+        rng = np.random.default_rng(self.options.seed + 10_000)
+        fresh = [self._random_widths(rng) for _ in range(self.options.n_validation)]
+        samples = self._measure("validate on fresh networks", fresh)
+        predicted = [overhead_ms + scale * sum(self._cost(layer, w) for layer in layers) for w in fresh]
+        alone = IsolatedLayers(self.bench)
+        tracker = Tracker(self.progress, "sum isolated layers", len(fresh))
+        isolated = []
+        for widths in fresh:
+            isolated.append(alone.sum_ms(widths))
+            tracker.step()
+        return validation([s.ratio * self.bench.dense_ms for s in samples], predicted, isolated)
+
+    def _layer_cost(self, layer: Layer, variables: Sequence[Variable]) -> LayerCost:
+        dense_ms = self._cost(layer, self.bench.dense_widths)
+        if not layer.groups:
+            return LayerCost(name=layer.name, shape=layer.shape.describe(), dense_ms=dense_ms, table=None)
+        axes = list(dict.fromkeys(axis_name(w) for w in (layer.inputs, layer.outputs) if w.parts))
+        levels = {v.name: v.levels for v in variables}
+        for width in (layer.inputs, layer.outputs):
+            if (total := sum_variable(width)) is not None:
+                levels[total.name] = total.levels(variables)
+        settings = list(itertools.product(*(levels[axis] for axis in axes)))
+        points = [self._channels(layer, dict(zip(axes, numbers, strict=True))) for numbers in settings]
+        costs = self.surfaces[layer.shape.key].predict(points)[0].reshape([len(levels[a]) for a in axes])
+        return LayerCost(
+            name=layer.name, shape=layer.shape.describe(), dense_ms=dense_ms, table=Table.of(tuple(axes), costs)
+        )
+
+    @staticmethod
+    def _channels(layer: Layer, numbers: Mapping[str, int]) -> tuple[int, int]:
+        n_in, n_out = (w.constant + (numbers[axis_name(w)] if w.parts else 0) for w in (layer.inputs, layer.outputs))
+        return n_in, n_out
+
+
+def axis_name(width: Width) -> str:
+    """Return the variable a width depends on: its one group, or the sum of several.
+
+    Example:
+        >>> axis_name(Width(0, ("a",))), axis_name(Width(0, ("a", "a", "b")))
+        ('a', '2*a + b')
+    """
+    counts = Counter(width.parts)
+    return " + ".join(name if n == 1 else f"{n}*{name}" for name, n in counts.items())
+
+
+def sum_variable(width: Width) -> SumVariable | None:
+    """Return the sum that a width of several parts is, None for a width of one group or none."""
+    return SumVariable(axis_name(width), width.parts) if len(width.parts) > 1 else None
+
+
+def validation(measured: Sequence[float], predicted: Sequence[float], isolated: Sequence[float]) -> Validation:
+    """Return the figures of predictions beside measurements (milliseconds; `isolated` may be empty)."""
+    m, p = np.asarray(measured), np.asarray(predicted)
+    errors = np.abs(p / m - 1)
+    alone = np.abs(np.asarray(isolated) / m - 1) if len(isolated) else np.zeros(1)
+    return Validation(
+        measured_ms=tuple(map(float, m)),
+        predicted_ms=tuple(map(float, p)),
+        isolated_ms=tuple(map(float, isolated)),
+        r2=float(1 - ((m - p) ** 2).sum() / max(((m - m.mean()) ** 2).sum(), 1e-12)),
+        mean_error_frac=float(errors.mean()),
+        max_error_frac=float(errors.max()),
+        isolated_mean_error_frac=float(alone.mean()),
+        isolated_max_error_frac=float(alone.max()),
+    )
