@@ -1,7 +1,7 @@
 """Training: fit with distillation, evaluate, recalibrate batch norm; every piece is usable alone in the user's own loop."""
 
 from silicut.training.checkpoint import Checkpoint, EpochResult
-from silicut.training.data import TrainingData
+from silicut.training.data import Batches, TrainingData, is_training_data
 from silicut.training.evaluate import Accuracy, Metric, evaluate, top1
 from silicut.training.fit import OnEpoch, fit, optimizer_for
 from silicut.training.loss import Loss, batch_loss, distillation_loss, label_loss
@@ -12,6 +12,7 @@ __all__ = [
     "RECOVERY",
     "Accuracy",
     "BatchNormBuffers",
+    "Batches",
     "Checkpoint",
     "EpochResult",
     "Loss",
@@ -25,6 +26,7 @@ __all__ = [
     "distillation_loss",
     "evaluate",
     "fit",
+    "is_training_data",
     "label_loss",
     "optimizer_for",
     "recalibrate_batch_norm",

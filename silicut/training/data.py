@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeGuard
 
 from torch import Tensor
 
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Images (n, c, h, w) and their labels (n,)."""
 
-@runtime_checkable
+
 class TrainingData(Protocol):
     """Labelled images in batches, some to train on and some to evaluate on.
 
@@ -45,3 +47,8 @@ class TrainingData(Protocol):
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all evaluation images in one fixed order, as `training_batches` does but not augmented."""
         ...
+
+
+def is_training_data(data: object) -> TypeGuard[TrainingData]:
+    """Return whether something is a data set rather than plain batches, by its two methods of batches."""
+    return all(callable(getattr(data, name, None)) for name in ("training_batches", "evaluation_batches"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from silicut.training.data import TrainingData
+from silicut.training.data import Batches, TrainingData, is_training_data
 from silicut.training.modes import device_of, in_mode
 
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -50,7 +51,7 @@ def top1(logits: Tensor, labels: Tensor) -> Tensor:
 
 def evaluate(
     module: nn.Module,
-    data: TrainingData | Iterable[tuple[Tensor, Tensor]],
+    data: TrainingData | Batches,
     metric: Metric | None = None,
     batch_size: int = 250,
 ) -> Accuracy:
@@ -67,7 +68,7 @@ def evaluate(
     Raises:
         ValueError: there is nothing to evaluate on, or the metric does not give one value an image.
     """
-    batches = data.evaluation_batches(batch_size) if isinstance(data, TrainingData) else data
+    batches = data.evaluation_batches(batch_size) if is_training_data(data) else cast(Batches, data)
     metric = metric or top1
     device, hits = device_of(module), []
     with torch.no_grad(), in_mode(module, is_training=False):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from silicut.training.data import TrainingData
+from silicut.training.data import Batches, TrainingData, is_training_data
 from silicut.training.modes import device_of, in_mode
 
 _MEAN, _VAR, _COUNT = "running_mean", "running_var", "num_batches_tracked"
@@ -58,7 +59,7 @@ def batch_norm_buffers(module: nn.Module) -> dict[str, BatchNormBuffers]:
 
 def recalibrate_batch_norm(
     module: nn.Module,
-    data: TrainingData | Iterable[tuple[Tensor, Tensor]],
+    data: TrainingData | Batches,
     n_images: int = 2000,
     batch_size: int = 250,
     seed: int = 0,
@@ -84,7 +85,7 @@ def recalibrate_batch_norm(
     norms = [buffers for buffers in batch_norm_buffers(module).values() if buffers.momentum != 0]
     if not norms:
         return
-    batches = data.training_batches(0, batch_size, seed) if isinstance(data, TrainingData) else data
+    batches = data.training_batches(0, batch_size, seed) if is_training_data(data) else cast(Batches, data)
     device, n_seen = device_of(module), 0
     sums = [(torch.zeros_like(b.mean, dtype=torch.float64), torch.zeros_like(b.var, dtype=torch.float64)) for b in norms]
     with torch.no_grad(), _statistics_mode(module), _kept_on_error(norms):

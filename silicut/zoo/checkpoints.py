@@ -53,13 +53,14 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
 def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy arrays into a module by state-dict name; every name and shape must match, or nothing is changed.
 
-    Only batch norm's counters of batches may be missing, and scalars may come as arrays of one. Values are cast to the module's types.
+    Only batch norm's counters of batches may be missing; scalars may come as arrays of one. Values are cast to the
+    module's types.
 
     Raises:
         ConfigError: names are missing or unexpected, or shapes differ; the first three of each are named.
     """
     wanted = module.state_dict()
-    weights = {name: array[0] if _is_scalar_in_a_list(wanted.get(name), array) else array for name, array in weights.items()}
+    weights = {name: _with_shape_of(wanted.get(name), array) for name, array in weights.items()}
     missing = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in wanted]
     wrong = [name for name in wanted if name in weights and tuple(wanted[name].shape) != weights[name].shape]
@@ -73,13 +74,13 @@ def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None
         problems.append(f"{len(wrong)} weights have another shape ({_first(shapes)})")
     if problems:
         raise ConfigError(*problems, _hint(wanted, weights, wrong if not (missing or unexpected) else []))
-    given = {name: torch.from_numpy(np.ascontiguousarray(weights[name])) for name in wanted if name in weights}
+    given = {name: torch.from_numpy(np.array(weights[name], order="C")) for name in wanted if name in weights}
     module.load_state_dict({**wanted, **given})
 
 
-def _is_scalar_in_a_list(wanted: Tensor | None, array: np.ndarray) -> bool:
-    """Some files hold scalars, such as counters, as arrays of one."""
-    return wanted is not None and wanted.ndim == 0 and array.shape == (1,)
+def _with_shape_of(wanted: Tensor | None, array: np.ndarray) -> np.ndarray:
+    """Turn an array of one, as some files hold scalars such as counters, into the scalar that is wanted."""
+    return array.reshape(()) if wanted is not None and wanted.ndim == 0 and array.shape == (1,) else array
 
 
 def _hint(wanted: Mapping[str, Tensor], weights: Mapping[str, np.ndarray], wrong: list[str]) -> str:

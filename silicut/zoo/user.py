@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from silicut.records import ConfigError
-from silicut.training import TrainingData
+from silicut.training import TrainingData, is_training_data
 from silicut.zoo.data.loaders import LoaderData
 
 
@@ -87,7 +87,7 @@ def user_data(name: str) -> TrainingData:
         ConfigError: the import or the call fails, or something else comes back.
     """
     loaders = _called(name, "data")
-    if isinstance(loaders, TrainingData):
+    if is_training_data(loaders):
         return loaders
     if not isinstance(loaders, tuple | list) or len(loaders) != 2:
         raise ConfigError(f"data {name!r} must return (training loader, evaluation loader), not {type(loaders).__name__}")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silicut.records import BadFile, ConfigError, ToolMissing
-from silicut.training import Recipe, TrainingData, evaluate, fit
+from silicut.training import Recipe, evaluate, fit, is_training_data
 from silicut.zoo import network, open_data
 from silicut.zoo.data.folders import image_folder
 from silicut.zoo.data.idx import read_idx
@@ -34,7 +34,7 @@ def cifar10_like(tmp_path_factory):
 def test_cifar10_holds_out_the_last_5000_training_images(cifar10_like):
     folder, batches, test = cifar10_like
     data = open_data(f"cifar10:{folder.parent}")
-    assert isinstance(data, TrainingData)
+    assert is_training_data(data)
     assert (data.n_training, data.n_evaluation, data.n_classes, data.input_shape) == (45_000, 5_030, 10, (3, 32, 32))
     x, _ = next(data.evaluation_batches(2))
     pixel = batches[4][5000, 1:].reshape(3, 32, 32)[1, 4, 5] / 255

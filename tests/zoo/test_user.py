@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from silicut.records import ConfigError
-from silicut.training import Recipe, TrainingData, fit
+from silicut.training import Recipe, fit, is_training_data
 from silicut.zoo import network, open_data, user_function
 from silicut.zoo.data.loaders import LoaderData
 
@@ -46,7 +46,7 @@ def own(tmp_path, monkeypatch):
 def test_own_networks_and_data_are_imported(own, place):
     assert network(f"{place}:build")(torch.zeros(1, 3, 2, 2)).shape == (1, 4)
     data = open_data(f"{place}:data")
-    assert isinstance(data, TrainingData)
+    assert is_training_data(data)
     assert (data.n_training, data.n_evaluation, data.n_classes, data.input_shape) == (10, 10, 4, (3, 2, 2))
     assert user_function(f"{place}:number", "loss")() == 3
 

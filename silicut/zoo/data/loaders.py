@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from silicut.records import ConfigError, content_hash
-
-Batches = Iterable[tuple[Tensor, Tensor]]
+from silicut.training import Batches
 
 
 class LoaderData:
