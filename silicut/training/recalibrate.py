@@ -68,7 +68,7 @@ def recalibrate_batch_norm(
 
     In training mode a forward pass sets a statistic r to (1 - m) r + m b, with the batch's own statistic b and the
     momentum m. Starting each batch at r = 0 gives b = r / m without a look inside the module. Averages weight every batch
-    by its images. Dropout stays off. Batch norms of momentum 0 are left alone.
+    by its images. Dropout layers stay off. Batch norms of momentum 0 are left alone.
 
     Args:
         module: any module for which `batch_norm_buffers` finds buffers that a forward pass uses once; none is legal.

@@ -6,6 +6,7 @@ from blobs import blobs, small_network
 from torch import nn
 from torch.nn import functional
 
+from silicut.graph import capture, to_module
 from silicut.training import batch_norm_buffers, recalibrate_batch_norm
 
 
@@ -120,3 +121,15 @@ def test_wrong_amounts_are_refused():
         recalibrate_batch_norm(small_network(), blobs(), n_images=0)
     with pytest.raises(ValueError, match="at least one training image"):
         recalibrate_batch_norm(small_network(), [])
+
+
+def test_generated_modules_train_and_recalibrate_like_the_ones_they_were_captured_from():
+    layered = network_with_momentum(0.2)
+    generated = to_module(capture(layered.eval(), torch.zeros(2, 2, 6, 6)))
+    assert batch_norm_buffers(generated).keys() == batch_norm_buffers(layered).keys() == {"1", "3"}
+    assert [buffers.momentum for buffers in batch_norm_buffers(generated).values()] == [0.2, 0.1]
+    for module in (layered, generated):
+        recalibrate_batch_norm(module, blobs(), n_images=60, batch_size=20)
+    for name, tensor in layered.state_dict().items():
+        if name.endswith(("mean", "var")):
+            torch.testing.assert_close(generated.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
