@@ -1,5 +1,68 @@
-"""Cut trained networks to fit the silicon they must run on."""
+"""Cut trained networks to fit the silicon they must run on.
+
+Names are loaded on first use: importing the package imports neither PyTorch nor an engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from silicut.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from silicut.compress import Plan as Plan
+    from silicut.compress import Restrictions as Restrictions
+    from silicut.flows.load import apply as apply
+    from silicut.flows.load import load as load
+    from silicut.flows.prune import PAPER as PAPER
+    from silicut.flows.prune import Pruned as Pruned
+    from silicut.flows.prune import PruneOptions as PruneOptions
+    from silicut.flows.prune import prune as prune
+    from silicut.targets import MeasureOptions as MeasureOptions
+    from silicut.targets import engine as engine
+    from silicut.targets import measure as measure
+    from silicut.targets.profile import ProfileOptions as ProfileOptions
+    from silicut.targets.profile import profile_network as profile_network
+    from silicut.training import Recipe as Recipe
+
+_PLACES = {
+    "PAPER": "flows.prune",
+    "MeasureOptions": "targets",
+    "Plan": "compress",
+    "ProfileOptions": "targets.profile",
+    "PruneOptions": "flows.prune",
+    "Pruned": "flows.prune",
+    "Recipe": "training",
+    "Restrictions": "compress",
+    "apply": "flows.load",
+    "engine": "targets",
+    "load": "flows.load",
+    "measure": "targets",
+    "profile_network": "targets.profile",
+    "prune": "flows.prune",
+}
+
+__all__ = [
+    "PAPER",
+    "MeasureOptions",
+    "Plan",
+    "ProfileOptions",
+    "PruneOptions",
+    "Pruned",
+    "Recipe",
+    "Restrictions",
+    "__version__",
+    "apply",
+    "engine",
+    "load",
+    "measure",
+    "profile_network",
+    "prune",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -37,17 +37,15 @@ def taylor(
     module = to_module(network)
     sums = {group.name: np.zeros(group.n_channels) for group in channels.groups}
     gates = {block.name: 0.0 for block in blocks}
-    n_batches = 0
     for x, y in batches:
         module.zero_grad()
-        loss(module(x), y).backward()
+        loss(module(x), y).backward()  # type: ignore[no-untyped-call]
         terms = _terms(module)
         for group in channels.groups:
             signed = sum(terms[m.parameter][m.positions].sum(1) for m in group.producers())
             sums[group.name] += np.abs(signed)
         for block in blocks:
             gates[block.name] += abs(float(terms[f"{block.last}.weight"].sum()))
-        n_batches += 1
     norm = max(sum(s.sum() for s in sums.values()), 1e-300)
     importance = {name: s / norm for name, s in sums.items()}
     return from_importance(importance, {name: gate / norm for name, gate in gates.items()}, blocks)

@@ -104,7 +104,9 @@ class _CostTables:
 
     def __init__(self, profile: Profile, variables: Sequence[Variable], gate: Mapping[str, str]) -> None:
         self._scale, self._gate = profile.scale, gate
-        self._old = {v.name: v.levels for v in profile.variables} | {s.name: s.levels(profile.variables) for s in profile.sums}
+        self._old = {v.name: v.levels for v in profile.variables} | {
+            s.name: s.levels(profile.variables) for s in profile.sums
+        }
         self._new = {v.name: v.levels for v in variables} | {s.name: s.levels(variables) for s in profile.sums}
         self.fixed_ms = sum(layer.dense_ms for layer in profile.layers if layer.table is None and layer.name not in gate)
 

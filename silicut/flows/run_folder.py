@@ -38,7 +38,9 @@ class RunFolder:
         if resumes:
             self._check_same(settings)
         elif has_content:
-            raise OutputExists(f"{self.path} is not empty and nothing in it was changed; choose a new folder or add --resume")
+            raise OutputExists(
+                f"{self.path} is not empty and nothing in it was changed; choose a new folder or add --resume"
+            )
         else:
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
         self.journal = Journal(self.path / "metrics.jsonl")
@@ -50,7 +52,9 @@ class RunFolder:
         before = read_json(self.path / _SETTINGS)
         if content_hash(before) != content_hash(settings):
             changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
-            raise ConfigError(f"the run in {self.path} was asked something else ({', '.join(changed)}); resume it with the same options")
+            raise ConfigError(
+                f"the run in {self.path} was asked something else ({', '.join(changed)}); resume it with the same options"
+            )
 
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder."""

@@ -163,7 +163,9 @@ class Verifier:
 
     def _outcome(self, limit: float, tried: list[tuple[Round, Solution, Measurement]]) -> Outcome:
         within = [entry for entry in tried if entry[0].ratio <= limit]
-        chosen, solution, measurement = max(within, key=lambda e: e[0].value) if within else min(tried, key=lambda e: e[0].ratio)
+        chosen, solution, measurement = (
+            max(within, key=lambda e: e[0].value) if within else min(tried, key=lambda e: e[0].ratio)
+        )
         if chosen.ratio >= 1:
             raise NotFaster(
                 f"the plan measures {chosen.ratio:.2f} times the dense latency, so it is no faster; give more time to "

@@ -8,6 +8,7 @@ the names of their schema, so an operator unknown to silicut still executes exac
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from silicut.records import content_hash
 
 BATCH = "batch"
+DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Operator:
         name: unique; the user's module path where there is one ("layer1.0.conv1").
         target: namespace, name and overload, such as "aten.conv2d.default".
         arguments: by schema name: plain values, `Ref`, or tuples of them. The string "batch" or "batch*k" stands for the
-            batch size times k.
+            batch size times k, the string "device" for the device of the inputs.
         outputs: names of the tensors it makes; more than one for operators which return a list.
         source: the user's line that called it, "file:line", or "".
     """
@@ -90,18 +92,22 @@ def _refs(value: Any) -> Iterator[str]:
             yield from _refs(item)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A network: operators in an order in which they can run.
 
     Attributes:
         inputs: names of the input tensors.
         outputs: names of the output tensors.
-        output_structure: "tensor", "tuple", or the keys of a dict, in the order of `outputs`.
+        output_structure: "tensor", "tuple", "list", or the keys of a dict, in the order of `outputs`.
         tensors: type of every activation by name, inputs included.
         operators: in execution order.
-        parameters: arrays by the user's state-dict name, buffers included.
+        parameters: arrays by the user's state-dict name, buffers and constants included.
         trainable: names of the parameters that training changes.
+        aliases: further state-dict names of parameters (shared weights), each with the name under which it is read.
+        constants: names of parameters that are no part of the user's state dict (constants, non-persistent buffers).
+
+    Two networks are equal only if they are the same object; `structure_hash` and `weights_hash` compare content.
     """
 
     inputs: tuple[str, ...]
@@ -111,6 +117,8 @@ class Network:
     operators: tuple[Operator, ...]
     parameters: Mapping[str, np.ndarray] = field(repr=False)
     trainable: frozenset[str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    constants: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         known = set(self.inputs) | set(self.parameters)
@@ -147,6 +155,8 @@ class Network:
             ],
             "parameters": {name: [list(a.shape), str(a.dtype)] for name, a in sorted(self.parameters.items())},
             "trainable": sorted(self.trainable),
+            "aliases": dict(self.aliases),
+            "constants": sorted(self.constants),
         }
 
     @functools.cached_property
@@ -176,4 +186,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)  # JSON has neither
     return value

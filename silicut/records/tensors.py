@@ -16,7 +16,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: 
     from safetensors.numpy import save
 
     path = Path(path)
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     write_atomically(path, save(arrays, metadata=dict(metadata or {})))
     return path
 

@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,7 @@ class ProfileOptions(Record):
         n_samples: random legal networks measured at first.
         n_samples_max: and at most, where surfaces are unsure.
         n_validation: fresh random legal networks on which the sum of layers is checked.
+        least_width: the smallest width to offer, where it is below a step; 1 keeps a single filter.
         seed: of the random networks.
     """
 
@@ -44,6 +46,7 @@ class ProfileOptions(Record):
     n_samples: int = 24
     n_samples_max: int = 72
     n_validation: int = 20
+    least_width: int = 4
     seed: int = 0
 
 
@@ -125,15 +128,25 @@ class Profile(Record):
 
     def layer_ms(self, widths: Mapping[str, int]) -> dict[str, float]:
         """Return each layer's predicted milliseconds at legal widths of all groups, after scaling."""
-        levels = {v.name: v.levels for v in self.variables} | {s.name: s.levels(self.variables) for s in self.sums}
         numbers = dict(widths) | {s.name: sum(widths[part] for part in s.parts) for s in self.sums}
         costs = {}
         for layer in self.layers:
             cost = layer.dense_ms
             if layer.table is not None:
-                cost = layer.table.array[tuple(levels[v].index(numbers[v]) for v in layer.table.variables)]
+                cost = layer.table.array[tuple(self.levels[v].index(numbers[v]) for v in layer.table.variables)]
             costs[layer.name] = self.scale * float(cost)
         return costs
+
+    def group_ms(self, group: str, widths: Mapping[str, int]) -> float:
+        """Return the predicted milliseconds of all layers that touch a group, at legal widths of all groups."""
+        depends = {s.name for s in self.sums if group in s.parts} | {group}
+        costs = self.layer_ms(widths)
+        return sum(costs[la.name] for la in self.layers if la.table is not None and depends.intersection(la.table.variables))
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[int, ...]]:
+        """Legal widths by group, and reachable numbers by sum."""
+        return {v.name: v.levels for v in self.variables} | {s.name: s.levels(self.variables) for s in self.sums}
 
 
 def profile_network(
@@ -181,7 +194,8 @@ class _Profiler:
     def run(self) -> Profile:
         self.bench.sample(self.bench.dense_widths)
         staircases = self._probe()
-        self.levels = {s.group: candidate_widths(self.bench.dense_widths[s.group], s.step) for s in staircases}
+        dense, least = self.bench.dense_widths, self.options.least_width
+        self.levels = {s.group: candidate_widths(dense[s.group], s.step, least) for s in staircases}
         self._sample()
         self._fit()
         self.levels = {name: self._corners(name) for name in self.levels}

@@ -19,7 +19,7 @@ from silicut.targets.engine import Engine, Session
 from silicut.targets.layers import Layer, layers_of
 
 _PROTOCOL = 1  # raise it when what a sample means changes, so that old ones are not reused
-_RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.25, 16, 100  # a sample runs the dense network for about this long
+_RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.25, 16, 40  # a sample runs the dense network for about this long
 
 
 @dataclass(frozen=True)

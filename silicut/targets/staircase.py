@@ -96,8 +96,13 @@ def _is_cliff(width: int, costs: Mapping[int, float], step: int) -> bool:
     return bool(larger) and costs[width] > (1 + TOLERANCE_FRAC) * min(larger)
 
 
-def candidate_widths(n_channels: int, step: int) -> tuple[int, ...]:
+def candidate_widths(n_channels: int, step: int, least: int = _GRAIN) -> tuple[int, ...]:
     """Return the widths worth costing: multiples of the step (thinned to at most 32), some below one step, and the full.
+
+    Args:
+        n_channels: the full width.
+        step: of the staircase.
+        least: one more width below the step to offer, such as 1.
 
     Example:
         >>> candidate_widths(64, 16)
@@ -107,7 +112,7 @@ def candidate_widths(n_channels: int, step: int) -> tuple[int, ...]:
     """
     n_steps = -(-n_channels // step)
     stride = step * -(-n_steps // _MAX_LEVELS)
-    below = set(range(_GRAIN, step, max(_GRAIN, step // 4)))
+    below = {least, *range(_GRAIN, step, max(_GRAIN, step // 4))}
     return tuple(sorted({w for w in below | set(range(stride, n_channels, stride)) if w < n_channels} | {n_channels}))
 
 

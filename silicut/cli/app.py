@@ -1,0 +1,77 @@
+"""The application: its commands, and how errors become one sentence and an exit code.
+
+Exit codes: 0 done; 1 the input was right but what was asked for cannot be had; 2 the input was wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+
+from silicut.cli.doctor import doctor
+from silicut.cli.measure import measure
+from silicut.cli.profile import profile
+from silicut.cli.prune import prune
+from silicut.records import OutcomeError, SilicutError
+from silicut.version import __version__
+
+# The base of typer's errors; its module differs between versions.
+_USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_OUTCOME, _INPUT, _BUG, _INTERRUPTED = 1, 2, 70, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Cut trained networks to fit the silicon they must run on.",
+)
+for command in (prune, profile, measure, doctor):
+    app.command()(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"silicut {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Cut trained networks to fit the silicon they must run on."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one sentence on standard error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except OutcomeError as error:
+        return _say(str(error), _OUTCOME)
+    except SilicutError as error:
+        return _say(str(error), _INPUT)
+    except _USAGE_ERROR as error:
+        return _say(f"{error.format_message().rstrip('.')}. See: silicut --help", _INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; the same command with --resume goes on where it stopped", _INTERRUPTED)
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", _INPUT)
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return _say(f"a fault of silicut, please report it: {type(error).__name__}: {error} (--debug shows where)", _BUG)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"silicut: {sentence}", file=sys.stderr)
+    return code

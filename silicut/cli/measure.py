@@ -1,0 +1,47 @@
+"""`silicut measure`: ONNX files against each other, in interleaved, paired rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from silicut.cli.console import print_json, print_rich, progress_bars
+from silicut.records import BadFile
+
+
+def measure(
+    *,
+    models: Annotated[list[Path], Argument(help="ONNX files; the first is the reference.")],
+    engine: Annotated[str, Option(help="Engine to run on.")] = "onnxruntime",
+    threads: Annotated[int, Option(help="Threads of the engine.")] = 1,
+    batch: Annotated[int, Option(help="Batch size where a model leaves it free.")] = 1,
+    seconds: Annotated[float, Option(help="At most this long.")] = 60.0,
+    seed: Annotated[int, Option(help="Seed of the order of runs.")] = 0,
+    json: Annotated[bool, Option("--json", help="Print the measurement as JSON.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
+) -> None:
+    """Compare the latency of ONNX files: same rounds, random order, ratios with their interval."""
+    for path in models:
+        if not path.is_file():
+            raise BadFile(f"{path} does not exist; check the path")
+    from silicut.targets import MeasureOptions
+    from silicut.targets import engine as engine_by_name
+    from silicut.targets import measure as measure_models
+
+    target = engine_by_name(engine, n_threads=threads, batch=batch)
+    named = {_name(path, i, models): path for i, path in enumerate(models)}
+    with progress_bars(json) as progress:
+        result = measure_models(target, named, next(iter(named)), MeasureOptions(max_s=seconds, seed=seed), progress)
+    if json:
+        print_json(result.to_json())
+        return
+    from silicut.report.terminal import measurement_table
+
+    print_rich(measurement_table(result))
+
+
+def _name(path: Path, index: int, models: list[Path]) -> str:
+    """Return a name for a file that is its own: the path, numbered where the same file is given twice."""
+    return str(path) if models.index(path) == index else f"{path} ({index + 1})"

@@ -1,0 +1,137 @@
+"""`silicut prune`: a trained network to a measured latency."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from silicut.cli.console import print_json, print_rich, progress_bars
+from silicut.records import Cache, ConfigError
+
+if TYPE_CHECKING:
+    from silicut.flows.prune import PruneOptions
+
+
+class Preset(StrEnum):
+    """Named sets of options."""
+
+    default = "default"
+    paper = "paper"
+
+
+def prune(
+    *,
+    network: Annotated[str, Option(help="Name in the zoo, or your own as module:function.")],
+    latency: Annotated[str, Option(help="Budget: 50% of the measured dense latency, or 3ms.")],
+    out: Annotated[Path, Option(help="New folder for the results.")],
+    weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None,
+    data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None,
+    engine: Annotated[str, Option(help="Engine to be fast on.")] = "onnxruntime",
+    threads: Annotated[int, Option(help="Threads of the engine.")] = 1,
+    batch: Annotated[int, Option(help="Batch size of the latency.")] = 1,
+    epochs: Annotated[int, Option(help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
+    learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
+    value: Annotated[str | None, Option(help="What channels are worth: sp-lamp, log-energy, taylor.")] = None,
+    solver: Annotated[str | None, Option(help="coupled (proven), knapsack (as in the paper), descent.")] = None,
+    preset: Annotated[Preset, Option(help="paper: SP-LAMP literally as published.")] = Preset.default,
+    freeze: Annotated[list[str] | None, Option(help="Pattern of layers whose channels all stay; repeatable.")] = None,
+    keep: Annotated[list[str] | None, Option(help="Pattern of residual blocks that stay; repeatable.")] = None,
+    loss: Annotated[str | None, Option(help="Your own loss as module:function.")] = None,
+    metric: Annotated[str | None, Option(help="Your own metric as module:function.")] = None,
+    input_shape: Annotated[str | None, Option(help="One input, such as 3x224x224, for your own network.")] = None,
+    time_limit: Annotated[float, Option(help="Seconds for each solve.")] = 10.0,
+    seed: Annotated[int, Option(help="Seed of sampling and training.")] = 0,
+    cache: Annotated[Path | None, Option(help="Folder of cached profiles.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Stop when the plan has been measured.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
+    json: Annotated[bool, Option("--json", help="Print the summary as JSON.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
+) -> None:
+    """Prune a trained network so that it measures within a latency budget, and recover its accuracy."""
+    asked = {k: v for k, v in locals().items() if k not in ("out", "resume", "json", "debug", "cache")}
+    options = _options(asked)
+    from silicut.cli.subject import open_subject
+    from silicut.flows.prune import prune as prune_network
+    from silicut.flows.run_folder import RunFolder
+    from silicut.flows.summary import Label, summarise, write_report
+    from silicut.targets import engine as engine_by_name
+    from silicut.zoo import user_function
+
+    target = engine_by_name(engine, n_threads=threads, batch=batch)
+    subject = open_subject(network, weights, data, input_shape, batch)
+    folder = RunFolder(out, _plain(asked), resumes=resume)
+    with progress_bars(json) as progress:
+        result = prune_network(
+            subject.module,
+            subject.inputs,
+            latency,
+            target,
+            data=subject.data,
+            loss=None if loss is None else user_function(loss, "loss"),
+            metric=None if metric is None else user_function(metric, "metric"),
+            options=options,
+            folder=folder,
+            cache=Cache(cache),
+            progress=progress,
+        )
+    summary = summarise(result, Label(network, _command()))
+    write_report(summary, folder.path)
+    _show(summary, folder.path, json)
+
+
+def _options(asked: dict[str, Any]) -> PruneOptions:
+    """Return the flow's options from the command's, all mistakes named at once."""
+    from dataclasses import replace
+
+    from silicut.compress import Restrictions
+    from silicut.flows.budget import Budget
+    from silicut.flows.prune import PAPER, PruneOptions
+    from silicut.training import RECOVERY
+
+    Budget.parse(asked["latency"])
+    if asked["epochs"] < 0:
+        raise ConfigError(f"epochs must be 0 or more, not {asked['epochs']}")
+    base = PAPER if asked["preset"] is Preset.paper else PruneOptions()
+    recipe = None
+    if asked["epochs"]:
+        warmup = min(RECOVERY.warmup_epochs, asked["epochs"] / 4)
+        recipe = replace(
+            RECOVERY, epochs=asked["epochs"], learning_rate=asked["learning_rate"], seed=asked["seed"], warmup_epochs=warmup
+        )
+    return replace(
+        base,
+        value=asked["value"] or base.value,
+        solver=asked["solver"] or base.solver,
+        restrictions=Restrictions(
+            freeze=tuple(asked["freeze"] or ()),
+            keep=tuple(asked["keep"] or ()),
+            may_remove_blocks=base.restrictions.may_remove_blocks,
+        ),
+        profiling=replace(base.profiling, seed=asked["seed"]),
+        recipe=recipe,
+        time_limit_s=asked["time_limit"],
+        is_dry_run=asked["dry_run"],
+    )
+
+
+def _plain(asked: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.value if isinstance(value, StrEnum) else value for key, value in asked.items()}
+
+
+def _command() -> str:
+    arguments = [a for a in sys.argv[1:] if a not in ("--resume", "--json", "--debug")]
+    return shlex.join(["silicut", *arguments])
+
+
+def _show(summary: Any, folder: Path, is_json: bool) -> None:
+    if is_json:
+        print_json(summary.to_json())
+        return
+    from silicut.report.terminal import summary_table
+
+    print_rich(summary_table(summary), f"results: {folder}   page: {folder / 'report.html'}")

@@ -1,0 +1,88 @@
+"""What a run hands over: weights, structure and an ONNX model that was compared with PyTorch on real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from silicut.graph import Network, fold_batch_norm
+from silicut.graph.onnx_writer import to_onnx
+from silicut.graph.storage import save_network
+from silicut.records import Record, write_atomically
+from silicut.targets import Engine
+
+TOLERANCE_FRAC = 1e-3  # of the largest output: folding and another order of float32 sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Record):
+    """How well an exported model agrees with PyTorch.
+
+    Attributes:
+        n: inputs compared.
+        max_abs_difference: over all outputs.
+        max_abs_output: of PyTorch, for scale.
+        n_same_top1: inputs whose largest output is the same.
+    """
+
+    schema: ClassVar[str] = "agreement/1"
+    n: int
+    max_abs_difference: float
+    max_abs_output: float
+    n_same_top1: int
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the difference is within rounding."""
+        return self.max_abs_difference <= TOLERANCE_FRAC * max(self.max_abs_output, 1e-6)
+
+
+def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray], engine: Engine) -> Agreement:
+    """Compare a module with its network's ONNX model on an engine.
+
+    Args:
+        module: evaluated in evaluation mode, in float32.
+        network: the same network, with the same weights.
+        inputs: one array per argument, n inputs each.
+        engine: runs the model, `engine.settings.batch` inputs at a time; a rest is left out.
+    """
+    batch = engine.settings.batch
+    n = max(len(inputs[0]) // batch, 1) * batch
+    inputs = [np.resize(array, (n, *array.shape[1:])) for array in inputs]
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        expected = _first(module(*(torch.from_numpy(array) for array in inputs))).numpy()
+    module.train(was_training)
+    with engine.load(to_onnx(fold_batch_norm(network), batch=batch)) as session:
+        parts = [
+            next(iter(session.run(dict(zip(session.input_names, (a[i : i + batch] for a in inputs), strict=True))).values()))
+            for i in range(0, n, batch)
+        ]
+    found = np.concatenate(parts)
+    same = found.reshape(n, -1).argmax(1) == expected.reshape(n, -1).argmax(1)
+    return Agreement(
+        n=n,
+        max_abs_difference=float(np.abs(found - expected).max()),
+        max_abs_output=float(np.abs(expected).max()),
+        n_same_top1=int(same.sum()),
+    )
+
+
+def _first(output: object) -> torch.Tensor:
+    if isinstance(output, torch.Tensor):
+        return output
+    first: torch.Tensor = next(iter(output.values() if isinstance(output, dict) else output))  # type: ignore[call-overload]
+    return first
+
+
+def save_model(network: Network, folder: Path, batch: int) -> None:
+    """Write network.json, model.safetensors (state-dict names) and model.onnx (batch normalisation folded)."""
+    save_network(network, folder / "network.json", folder / "model.safetensors")
+    write_atomically(folder / "model.onnx", to_onnx(fold_batch_norm(network), batch=batch))

@@ -1,0 +1,53 @@
+"""A pruned network back from its folder, and a plan carried over to another checkpoint; neither executes code from files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from silicut.compress import Plan, apply_plan
+from silicut.compress.own_class import smaller_own_class
+from silicut.graph import capture, to_module
+from silicut.graph.storage import load_network
+
+
+def load(folder: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Return the pruned network that a run (or `Pruned.save`) left in a folder, in evaluation mode.
+
+    Args:
+        folder: holds network.json, model.safetensors and plan.json.
+        build: makes the dense network from the user's own class; it comes back with smaller parameters where the class
+            can compute the pruned network. Otherwise, and without it, the network executes itself from its structure.
+
+    Raises:
+        BadFile: a file is missing or damaged.
+    """
+    folder = Path(folder)
+    network = load_network(folder / "network.json", folder / "model.safetensors")
+    if build is not None:
+        plan = Plan.load(folder / "plan.json")
+        own = smaller_own_class(build(), network, plan.removed_blocks)
+        if own is not None:
+            return own.eval()
+    return to_module(network)
+
+
+def apply(plan: Plan | str | Path, model: nn.Module, inputs: torch.Tensor | Sequence[torch.Tensor]) -> nn.Module:
+    """Return another checkpoint of the same network, pruned by a plan, in evaluation mode.
+
+    Args:
+        plan: a plan, or the path of its JSON file.
+        model: a network of the structure the plan was made for, with any weights; it is not changed.
+        inputs: example tensors of the shape the plan was made with.
+
+    Raises:
+        ConfigError: the plan is for another network.
+        BadFile: the plan's file is missing or damaged.
+    """
+    plan = plan if isinstance(plan, Plan) else Plan.load(plan)
+    network = apply_plan(capture(model, inputs), plan)
+    own = smaller_own_class(model, network, plan.removed_blocks)
+    return to_module(network) if own is None else own.eval()

@@ -1,0 +1,204 @@
+"""From a run's results to the one record that the page and the tables are made of."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from silicut.flows.prune import Pruned
+from silicut.flows.pruning_problem import Subject
+from silicut.flows.verify import DENSE, PRUNED, Round
+from silicut.graph import Network, fold_batch_norm
+from silicut.graph.counting import n_macs
+from silicut.graph.onnx_writer import to_onnx
+from silicut.records import write_atomically
+from silicut.report import summary as report
+from silicut.targets.profile import Profile
+from silicut.version import __version__
+
+_PACKAGES = ("torch", "onnxruntime", "onnx", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a person calls the run.
+
+    Attributes:
+        network: the network's name.
+        command: what to type to repeat it.
+    """
+
+    network: str
+    command: str
+
+
+def summarise(result: Pruned, label: Label) -> report.RunSummary:
+    """Return the summary of a run."""
+    measurement, outcome, profile = result.measurement, result.outcome, result.profile
+    dense, timing = measurement.timings[DENSE], measurement.timings[PRUNED]
+    subject = Subject.of(result.dense)
+    widths = _last_round(result).levels
+    return report.RunSummary(
+        network=label.network,
+        settings=measurement.settings,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=label.command,
+        versions=versions(),
+        hashes={**result.plan.hashes, "plan": result.plan.hash, "pruned weights": result.network.weights_hash},
+        fingerprint=measurement.fingerprint,
+        target_ms=outcome.limit_frac * dense.latency_ms,
+        dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
+        predicted_ms=_last_round(result).predicted_frac * dense.latency_ms,
+        overhead_ms=profile.overhead_ms,
+        measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
+        ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
+        outcome=_outcome(result, dense.latency_ms),
+        search=_search(result),
+        dense_size=_size(result.dense, profile.settings.batch),
+        pruned_size=_size(result.network, profile.settings.batch),
+        rounds=_rounds(result, dense.latency_ms),
+        layers=_layers(result, subject, widths),
+        groups=tuple(_group(profile, name, widths) for name in widths),
+        removed_blocks=result.plan.removed_blocks,
+        frozen=tuple(
+            report.FrozenSummary(operators=f.operators, n_channels=f.n_channels, reason=f.reason)
+            for f in subject.channels.frozen
+        ),
+        stages=tuple(
+            report.Stage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
+            for s in result.stages
+            if s.n is not None and s.n_correct is not None
+        ),
+        epochs=tuple(
+            report.Epoch(epoch=e.epoch, loss=e.loss, accuracy_frac=None, learning_rate=e.learning_rate)
+            for e in result.epochs
+        ),
+        validation=profile.validation,
+        onnx_agreement=_agreement(result),
+        warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+    )
+
+
+def write_report(summary: report.RunSummary, folder: Path) -> None:
+    """Write summary.json and report.html into a folder."""
+    from silicut.report.page import render_page
+
+    summary.save(folder / "summary.json")
+    write_atomically(folder / "report.html", render_page(summary).encode())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which results depend, by package; absent packages are left out."""
+    found = {"silicut": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _last_round(result: Pruned) -> Round:
+    """Return the round of the chosen plan."""
+    return next(r for r in result.outcome.rounds if r.levels == result.outcome.levels)
+
+
+def _outcome(result: Pruned, dense_ms: float) -> report.Outcome:
+    following = result.outcome.next_better_frac
+    return report.Outcome(
+        is_met=result.outcome.is_met,
+        sentence=result.outcome.sentence,
+        next_ms=None if following is None else following * dense_ms,
+    )
+
+
+def _search(result: Pruned) -> report.Search:
+    solution = result.outcome.solution
+    return report.Search(
+        value_function=result.plan.value[0],
+        value=solution.value,
+        solver=solution.solver,
+        bound=solution.bound,
+        gap_frac=solution.gap_frac,
+    )
+
+
+def _size(network: Network, batch: int) -> report.NetworkSize:
+    file_bytes = len(to_onnx(fold_batch_norm(network), batch=batch))
+    return report.NetworkSize(n_parameters=network.n_parameters(), n_macs=n_macs(network), file_bytes=file_bytes)
+
+
+def _rounds(result: Pruned, dense_ms: float) -> tuple[report.Round, ...]:
+    before = {v.name: v.levels[-1] for v in result.profile.variables}
+    rounds = []
+    for r in result.outcome.rounds:
+        n_changed = sum(before[name] != level for name, level in r.levels.items())
+        rounds.append(
+            report.Round(
+                target_ms=r.target_frac * dense_ms,
+                predicted_ms=r.predicted_frac * dense_ms,
+                measured_ms=r.ratio * dense_ms,
+                value=r.value,
+                n_widths_changed=n_changed,
+            )
+        )
+        before = r.levels
+    return tuple(rounds)
+
+
+def _layers(result: Pruned, subject: Subject, widths: Mapping[str, int]) -> tuple[report.LayerSummary, ...]:
+    from silicut.targets.layers import layers_of
+
+    profile = result.profile
+    dense = {v.name: v.levels[-1] for v in profile.variables}
+    gone = {o for b in subject.blocks if b.name in result.plan.removed_blocks for o in b.operators}
+    kept = {name: width or dense[name] for name, width in widths.items()}
+    dense_ms, pruned_ms = profile.layer_ms(dense), profile.layer_ms(kept)
+    shapes = {layer.name: layer for layer in layers_of(subject.folded, subject.channels, profile.settings.batch)}
+    rows = []
+    for cost in profile.layers:
+        layer, is_gone = shapes[cost.name], cost.name in gone
+        rows.append(
+            report.LayerSummary(
+                name=cost.name,
+                shape=cost.shape,
+                n_in_dense=layer.inputs.at(dense),
+                n_in_pruned=0 if is_gone else layer.inputs.at(kept),
+                n_out_dense=layer.outputs.at(dense),
+                n_out_pruned=0 if is_gone else layer.outputs.at(kept),
+                dense_ms=dense_ms[cost.name],
+                pruned_ms=0.0 if is_gone else pruned_ms[cost.name],
+                is_removed=is_gone,
+            )
+        )
+    return tuple(rows)
+
+
+def _group(profile: Profile, name: str, widths: Mapping[str, int]) -> report.GroupSummary:
+    stairs = next(s for s in profile.staircases if s.group == name)
+    levels = {v.name: v.levels for v in profile.variables}
+    dense = {n: each[-1] for n, each in levels.items()}
+    return report.GroupSummary(
+        name=name,
+        dense_width=dense[name],
+        chosen_width=widths[name],
+        widths=stairs.widths,
+        costs_ms=stairs.costs_ms,
+        step=stairs.step,
+        cliffs=stairs.cliffs,
+        levels=levels[name],
+        level_costs_ms=tuple(profile.group_ms(name, dense | {name: level}) for level in levels[name]),
+    )
+
+
+def _agreement(result: Pruned) -> report.OnnxAgreement | None:
+    agreed = result.agreement
+    if agreed is None:
+        return None
+    return report.OnnxAgreement(
+        max_abs_difference=agreed.max_abs_difference, n_images=agreed.n, n_same_top1=agreed.n_same_top1
+    )

@@ -1,0 +1,347 @@
+"""Reads a program of `torch.export` into a `Network`."""
+
+from __future__ import annotations
+
+import collections
+import operator as python_operator
+import os
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export.graph_signature import OutputKind
+
+from silicut.graph.aliasing import Aliasing, functional_target, is_in_place
+from silicut.graph.network import BATCH, DEVICE, Network, Operator, Ref, Tensor
+from silicut.records import UnsupportedModel
+
+ADVICE = (
+    "The network must be traceable by torch.export with these inputs: a fixed graph of tensor operators, "
+    "without branches on tensor values"
+)
+_IGNORED = ("sym_size", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata")
+_NUMBERS = torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool
+_OWN_FOLDERS = tuple(os.path.dirname(path) + os.sep for path in (torch.__file__, __file__))
+
+
+def read_program(program: Any, module: nn.Module) -> Network:
+    """Return the network of an exported program of a module.
+
+    Raises:
+        UnsupportedModel: some of its parts are no tensor operators, or it writes to its parameters or buffers.
+    """
+    return _Reader(program, module).network()
+
+
+def is_users(path: str) -> bool:
+    """Tell whether a source file is the user's: neither PyTorch's nor one of this room."""
+    return not path.startswith((*_OWN_FOLDERS, "<"))
+
+
+def source_line(node: Any) -> str:
+    """Return the user's line that made a node, "file:line", or ""."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    users = [(file, line) for file, line in frames if is_users(file)]
+    return f"{os.path.basename(users[-1][0])}:{users[-1][1]}" if users else ""
+
+
+class _Reader:
+    """Reads one exported program into the parts of a `Network`."""
+
+    def __init__(self, program: Any, module: nn.Module) -> None:
+        self._program, self._module = program, module
+        self._names: dict[Any, str] = {}  # graph node -> tensor or parameter name
+        self._tensors: dict[str, Tensor] = {}
+        self._operators: list[Operator] = []
+        self._taken: set[str] = {*program.state_dict, *program.constants}
+        self._offenders: list[str] = []
+        self._aliases = _aliases(program, module)
+        self._batch_symbol = self._find_batch_symbol()
+
+    def network(self) -> Network:
+        inputs = self._read_placeholders()
+        self._aliasing = Aliasing(self._program.graph)
+        self._read_graph(self._program.graph)
+        outputs = self._read_outputs()
+        if self._offenders:
+            raise UnsupportedModel(self._offenders, ADVICE)
+        return Network(
+            inputs=inputs,
+            outputs=outputs,
+            output_structure=_output_structure(self._program.call_spec.out_spec, len(outputs)),
+            tensors=self._tensors,
+            operators=tuple(self._operators),
+            parameters=self._parameters(),
+            trainable=frozenset(self._trainable()),
+            aliases=self._aliases,
+            constants=frozenset(self._program.constants) - frozenset(self._program.state_dict),
+        )
+
+    def _find_batch_symbol(self) -> Any:
+        user_inputs = set(self._program.graph_signature.user_inputs)
+        for node in self._program.graph.nodes:
+            if node.op == "placeholder" and node.name in user_inputs:
+                shape = getattr(node.meta.get("val"), "shape", ())
+                if shape and isinstance(shape[0], torch.SymInt):
+                    return shape[0].node.expr
+        return None
+
+    def _read_placeholders(self) -> tuple[str, ...]:
+        signature = self._program.graph_signature
+        targets = {spec.arg.name: spec.target for spec in signature.input_specs if spec.target is not None}
+        inputs = []
+        for node in self._program.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            name = targets.get(node.name)
+            if name is None:
+                name = self._unique(node.name)
+                inputs.append(name)
+                self._tensors[name] = self._tensor(node.meta["val"])
+            self._names[node] = self._aliases.get(name, name)
+        return tuple(inputs)
+
+    def _parameters(self) -> dict[str, np.ndarray]:
+        state = {**self._program.state_dict, **self._program.constants}
+        tensors = {n: v for n, v in state.items() if isinstance(v, torch.Tensor) and n not in self._aliases}
+        return {name: _array(name, value) for name, value in tensors.items()}
+
+    def _trainable(self) -> list[str]:
+        names = {self._aliases.get(name, name) for name in self._program.graph_signature.parameters}
+        return [name for name in names if self._program.state_dict[name].requires_grad]
+
+    def _read_graph(self, graph: Any) -> None:
+        for node in graph.nodes:
+            if node.op == "call_function":
+                self._read_call(node)
+
+    def _read_call(self, node: Any) -> None:
+        if node.target is python_operator.getitem:
+            return  # named when its producer was read
+        if isinstance(node.meta.get("val"), _NUMBERS) or any(tag in str(node.target) for tag in _IGNORED):
+            return  # arithmetic on the batch size: its value is written where it is used
+        if str(node.target) == "wrap_with_set_grad_enabled":
+            self._read_gradient_block(node)
+        elif not isinstance(node.target, torch._ops.OpOverload):
+            self._offenders.append(f"{node.target} at {source_line(node) or 'unknown line'} is no tensor operator")
+        else:
+            self._read_operator(node)
+
+    def _read_operator(self, node: Any) -> None:
+        source, name = source_line(node), self._unique(_operator_name(node))
+        operator = Operator(name, functional_target(str(node.target)), self._arguments(node), (), source)
+        if operator.kind == "_native_batch_norm_legit_no_training":
+            operator = _batch_norm(operator)
+            outputs = self._first_output(node, name)
+        else:
+            outputs = self._outputs(node, name)
+        operator = Operator(name, operator.target, operator.arguments, outputs, source)
+        self._operators.append(self._with_momentum(_normalise(operator, self._tensors)))
+        if is_in_place(node):
+            self._rename(node, name)
+
+    def _rename(self, node: Any, name: str) -> None:
+        """Let what an in-place operator changed be its result from here on."""
+        changed = self._aliasing.name(node)
+        if changed.op == "placeholder" and self._names[changed] not in self._tensors:
+            where = source_line(node) or "unknown line"
+            self._offenders.append(f"{node.target} at {where} writes to {self._names[changed]}, which must stay as it is")
+        self._names[changed] = name
+
+    def _read_gradient_block(self, node: Any) -> None:
+        """Read the body of a `torch.no_grad()` block; what leaves it is detached."""
+        is_enabled, block, *inputs = node.args
+        graph, outer = getattr(self._program.graph_module, block.target).graph, self._aliasing
+        values = [self._name(value) for value in inputs]
+        self._aliasing = Aliasing(graph)
+        self._names.update(zip(graph.find_nodes(op="placeholder"), values, strict=True))
+        self._read_graph(graph)
+        results = [self._name(value) for value in graph.output_node().args[0]]
+        self._aliasing = outer
+        for user in node.users:
+            if user.target is python_operator.getitem:
+                result = results[user.args[1]]
+                self._names[user] = result if is_enabled else self._append("aten.detach.default", result)
+
+    def _append(self, target: str, source: str) -> str:
+        """Add an operator of one input that returns the same values; return its output's name."""
+        name = self._unique(target.split(".")[1])
+        parameter = self._program.state_dict.get(source, self._program.constants.get(source))
+        self._tensors[name] = self._tensors[source] if parameter is None else self._tensor(parameter)
+        self._operators.append(Operator(name, target, {"self": Ref(source)}, (name,)))
+        return name
+
+    def _name(self, node: Any) -> str:
+        named = self._aliasing.name(node)
+        if named not in self._names:
+            raise UnsupportedModel([f"{node} is no tensor"], ADVICE)
+        return self._names[named]
+
+    def _arguments(self, node: Any) -> dict[str, Any]:
+        schema = node.target._schema.arguments
+        given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
+        return {a.name: self._value(given.get(a.name, a.default_value)) for a in schema}
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, torch.fx.Node):
+            number = value.meta.get("val")
+            if isinstance(number, torch.SymInt | int):
+                return self._size(number)
+            return number if isinstance(number, float) else Ref(self._name(value))
+        if isinstance(value, list | tuple):
+            return tuple(self._value(item) for item in value)
+        if value is None or isinstance(value, bool | int | float | complex | str):
+            return value
+        return DEVICE if isinstance(value, torch.device) else str(value)  # dtype, layout, memory format: by name
+
+    def _size(self, size: Any) -> int | str:
+        multiple = self._batch_multiple(size)
+        return int(size) if multiple is None else _symbolic((-multiple,))[0]
+
+    def _batch_multiple(self, size: Any) -> int | None:
+        """Return k where a size is k times the batch, None where it is a constant."""
+        if not isinstance(size, torch.SymInt):
+            return None
+        ratio = size.node.expr / self._batch_symbol if self._batch_symbol is not None else None
+        if ratio is None or not ratio.is_Integer:
+            raise UnsupportedModel([f"the size {size} is no constant multiple of the batch size"], ADVICE)
+        return int(ratio)
+
+    def _tensor(self, value: torch.Tensor) -> Tensor:
+        multiples = [self._batch_multiple(size) for size in value.shape]
+        shape = tuple(int(s) if k is None else -k for s, k in zip(value.shape, multiples, strict=True))
+        return Tensor(shape, str(value.dtype).removeprefix("torch."))
+
+    def _outputs(self, node: Any, name: str) -> tuple[str, ...]:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor):
+            self._names[node] = name
+            self._tensors[name] = self._tensor(value)
+            return (name,)
+        parts = list(value) if isinstance(value, list | tuple) else []
+        names = tuple(f"{name}:{i}" for i in range(len(parts)))
+        for part, part_name in zip(parts, names, strict=True):
+            if isinstance(part, torch.Tensor):
+                self._tensors[part_name] = self._tensor(part)
+        for user in node.users:
+            if user.target is python_operator.getitem:
+                self._names[user] = names[user.args[1]]
+        return names
+
+    def _first_output(self, node: Any, name: str) -> tuple[str, ...]:
+        self._tensors[name] = self._tensor(node.meta["val"][0])
+        for user in node.users:
+            self._names[user] = name
+        return (name,)
+
+    def _read_outputs(self) -> tuple[str, ...]:
+        results = self._program.graph.output_node().args[0]
+        names = []
+        for result, spec in zip(results, self._program.graph_signature.output_specs, strict=True):
+            if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+                self._offenders.append(f"the network writes to {spec.target}, which must stay as it is")
+            elif spec.kind == OutputKind.USER_OUTPUT and isinstance(result, torch.fx.Node):
+                name = self._name(result)
+                names.append(name if name in self._tensors else self._append("aten.alias.default", name))
+        return tuple(names)
+
+    def _with_momentum(self, operator: Operator) -> Operator:
+        """Write momentum None where the user's batch norm averages over all batches; evaluation mode hides it."""
+        mean = operator.arguments.get("running_mean")
+        if operator.kind != "batch_norm" or not isinstance(mean, Ref):
+            return operator
+        owner = dict(self._module.named_modules()).get(mean.name.rpartition(".")[0])
+        is_average = isinstance(owner, nn.modules.batchnorm._NormBase) and owner.momentum is None
+        return operator.with_arguments(momentum=None) if is_average else operator
+
+    def _unique(self, name: str) -> str:
+        candidate, n = name, 0
+        while candidate in self._taken:
+            n += 1
+            candidate = f"{name}_{n}"
+        self._taken.add(candidate)
+        return candidate
+
+
+def _aliases(program: Any, module: nn.Module) -> dict[str, str]:
+    """Return the further names of each shared parameter or buffer, with its first name in the state dict."""
+    tensors = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+    first: dict[int, str] = {}
+    aliases = {}
+    for name in program.state_dict:
+        if name in tensors and first.setdefault(id(tensors[name]), name) != name:
+            aliases[name] = first[id(tensors[name])]
+    return aliases
+
+
+def _array(name: str, value: torch.Tensor) -> np.ndarray:
+    try:
+        return value.detach().cpu().numpy().copy()
+    except (TypeError, RuntimeError):
+        kind = f"{value.dtype}, {value.layout}, {value.device}"
+        raise UnsupportedModel(
+            [f"{name} must be a dense tensor of a type that NumPy has, not {kind}"],
+            "Convert the network first, for example by module.float()",
+        ) from None
+
+
+def _operator_name(node: Any) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, owner = stack[-1] if stack else ("", "")
+    kind = functional_target(str(node.target)).split(".")[1]
+    is_layer = str(owner).startswith("torch.nn.modules.") and "container" not in str(owner)
+    if path and is_layer:
+        return str(path)
+    return f"{path}.{kind}" if path else kind
+
+
+def _output_structure(spec: Any, n_outputs: int) -> str | tuple[str, ...]:
+    if spec.is_leaf():
+        return "tensor"
+    leaves = [spec.child(i) for i in range(spec.num_children)]
+    is_flat = all(leaf.is_leaf() for leaf in leaves) and len(leaves) == n_outputs
+    if is_flat and spec.type in (dict, collections.OrderedDict):
+        return tuple(str(key) for key in spec.context)
+    if is_flat and spec.type in (tuple, list):
+        return str(spec.type.__name__)
+    raise UnsupportedModel(["the network returns nested or non-tensor outputs"], "Return tensors, a tuple or a dict of tensors")
+
+
+def _batch_norm(operator: Operator) -> Operator:
+    """Return a batch norm that PyTorch rewrote, in its usual form."""
+    arguments = {**operator.arguments, "training": False, "cudnn_enabled": False}
+    return Operator(operator.name, "aten.batch_norm.default", arguments, operator.outputs, operator.source)
+
+
+def _normalise(operator: Operator, tensors: dict[str, Tensor]) -> Operator:
+    """Write operators of equal meaning in one way: resolved sizes of views and splits, axes that are squeezed."""
+    kind, arguments = operator.kind, operator.arguments
+    if kind in ("view", "reshape", "_unsafe_view", "unflatten"):
+        shape = _symbolic(tensors[operator.outputs[0]].shape)
+        return _rewritten(operator, "aten.reshape.default", {"self": arguments["self"], "shape": shape})
+    if kind in ("split", "chunk", "split_with_sizes"):
+        axis = int(arguments["dim"]) % len(tensors[operator.outputs[0]].shape)
+        sizes = _symbolic(tuple(tensors[output].shape[axis] for output in operator.outputs))
+        arguments = {"self": arguments["self"], "split_sizes": sizes, "dim": axis}
+        return _rewritten(operator, "aten.split_with_sizes.default", arguments)
+    if kind == "squeeze" and arguments["self"].name in tensors:
+        return _rewritten(operator, "aten.squeeze.dims", {"self": arguments["self"], "dim": _squeezed(arguments, tensors)})
+    return operator
+
+
+def _rewritten(operator: Operator, target: str, arguments: dict[str, Any]) -> Operator:
+    return Operator(operator.name, target, arguments, operator.outputs, operator.source)
+
+
+def _squeezed(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    """Return the axes that are or, at a batch of one, may be of size 1, so that no pruned axis is squeezed by chance."""
+    shape = tensors[arguments["self"].name].shape
+    given = arguments.get("dim", tuple(range(len(shape))))
+    axes = [int(axis) % len(shape) for axis in (given if isinstance(given, tuple) else (given,))]
+    return tuple(axis for axis in axes if shape[axis] == 1 or shape[axis] < 0)
+
+
+def _symbolic(shape: tuple[int, ...]) -> tuple[int | str, ...]:
+    return tuple(size if size >= 0 else (BATCH if size == -1 else f"{BATCH}*{-size}") for size in shape)
