@@ -1,0 +1,36 @@
+"""What a network runs on: engines that can be measured, and the protocol of measuring."""
+
+from silicut.targets.engine import (
+    Engine,
+    EngineSettings,
+    Model,
+    NodeProfile,
+    NodeTimes,
+    NodeTiming,
+    Session,
+    inference_clock,
+    machine_fingerprint,
+)
+from silicut.targets.engines import ENGINES, engine
+from silicut.targets.measure import Measurement, MeasureOptions, Timing, measure
+from silicut.targets.onnx_runtime import OnnxRuntime, attribute
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineSettings",
+    "MeasureOptions",
+    "Measurement",
+    "Model",
+    "NodeProfile",
+    "NodeTimes",
+    "NodeTiming",
+    "OnnxRuntime",
+    "Session",
+    "Timing",
+    "attribute",
+    "engine",
+    "inference_clock",
+    "machine_fingerprint",
+    "measure",
+]
