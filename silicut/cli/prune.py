@@ -35,6 +35,7 @@ def prune(
     threads: Annotated[int, Option(help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(help="Batch size of the latency.")] = 1,
     epochs: Annotated[int, Option(help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
+    training_batch: Annotated[int, Option(help="Images of one training step.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
     value: Annotated[str | None, Option(help="What channels are worth: sp-lamp, log-energy, taylor.")] = None,
     solver: Annotated[str | None, Option(help="coupled (proven), knapsack (as in the paper), descent.")] = None,
@@ -101,7 +102,12 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
     if asked["epochs"]:
         warmup = min(RECOVERY.warmup_epochs, asked["epochs"] / 4)
         recipe = replace(
-            RECOVERY, epochs=asked["epochs"], learning_rate=asked["learning_rate"], seed=asked["seed"], warmup_epochs=warmup
+            RECOVERY,
+            epochs=asked["epochs"],
+            batch_size=asked["training_batch"],
+            learning_rate=asked["learning_rate"],
+            seed=asked["seed"],
+            warmup_epochs=warmup,
         )
     return replace(
         base,

@@ -94,7 +94,7 @@ def pruning_problem(
         ties=ties(blocks, variables),
         values=value_tables(scores, variables),
         costs={LATENCY: tuple(t for layer in profile.layers if (t := tables.of(layer)) is not None)},
-        fixed={LATENCY: profile.overhead_ms + profile.scale * tables.fixed_ms},
+        fixed={LATENCY: tables.fixed_ms},
         budgets={LATENCY: budget_ms},
     )
 
@@ -103,7 +103,7 @@ class _CostTables:
     """Cost tables over the problem's levels: those of the profile, restricted, and 0 where a block is gone."""
 
     def __init__(self, profile: Profile, variables: Sequence[Variable], gate: Mapping[str, str]) -> None:
-        self._scale, self._gate = profile.scale, gate
+        self._gate = gate
         self._old = {v.name: v.levels for v in profile.variables} | {
             s.name: s.levels(profile.variables) for s in profile.sums
         }
@@ -111,7 +111,7 @@ class _CostTables:
         self.fixed_ms = sum(layer.dense_ms for layer in profile.layers if layer.table is None and layer.name not in gate)
 
     def of(self, layer: LayerCost) -> Table | None:
-        """Return the table of a layer in scaled milliseconds, None where its cost is fixed."""
+        """Return the table of a layer in milliseconds, None where its cost is fixed."""
         gate = self._gate.get(layer.name)
         if layer.table is None:
             if gate is None:
@@ -122,7 +122,7 @@ class _CostTables:
             array = self._relevel(array, axis, name)
         if gate is not None and gate not in layer.table.variables:
             return self._gated(layer.table.variables, array, gate)
-        return Table.of(layer.table.variables, self._scale * array)
+        return Table.of(layer.table.variables, array)
 
     def _relevel(self, array: np.ndarray, axis: int, name: str) -> np.ndarray:
         """Bring one axis from the profile's levels to the problem's; level 0 costs nothing.
@@ -136,4 +136,4 @@ class _CostTables:
 
     def _gated(self, names: tuple[str, ...], array: np.ndarray, gate: str) -> Table:
         stays = np.array([level > 0 for level in self._new[gate]], float)
-        return Table.of((*names, gate), self._scale * array[..., None] * stays)
+        return Table.of((*names, gate), array[..., None] * stays)

@@ -6,14 +6,18 @@ kill costs the step it fell into, and training steps are epochs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from silicut.records import BadFile, ConfigError, Journal, OutputExists, content_hash, read_json, write_atomically
+from silicut.records import BadFile, ConfigError, Journal, OutputExists, read_json, write_atomically
 from silicut.records.record import canonical_json
 
-_SETTINGS = "run.json"
+_SETTINGS, _JOURNAL, PROFILE = "run.json", "metrics.jsonl", "profile.json"
+_FIRST_FILES = (_SETTINGS, _JOURNAL, PROFILE)
+_SUBJECT = "works on"
 
 
 class RunFolder:
@@ -31,30 +35,64 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, settings: dict[str, Any], *, resumes: bool = False) -> None:
-        self.path = Path(path)
+        self.path, self._resumes = Path(path), resumes
         if self.path.exists() and not self.path.is_dir():
             raise OutputExists(f"{self.path} is a file; choose a new folder for the results")
-        has_content = self.path.is_dir() and any(self.path.iterdir())
+        self._was_there = self.path.is_dir()
         if resumes:
-            self._check_same(settings)
-        elif has_content:
-            raise OutputExists(
-                f"{self.path} is not empty and nothing in it was changed; choose a new folder or add --resume"
-            )
+            self._compare(self._settings(), settings)
+        elif self._was_there and any(self.path.iterdir()):
+            raise OutputExists(f"{self.path} is not empty and nothing in it was changed; choose a new folder or add --resume")
         else:
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
-        self.journal = Journal(self.path / "metrics.jsonl")
-        self._done = {event["step"]: event["result"] for event in self.journal if "step" in event}
+        self.journal = Journal(self.path / _JOURNAL)
+        self._done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
 
-    def _check_same(self, settings: dict[str, Any]) -> None:
+    def _settings(self) -> dict[str, Any]:
         if not (self.path / _SETTINGS).is_file():
             raise BadFile(f"{self.path} holds no run to resume; leave --resume out to start one")
-        before = read_json(self.path / _SETTINGS)
-        if content_hash(before) != content_hash(settings):
-            changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+        settings = read_json(self.path / _SETTINGS)
+        if not isinstance(settings, dict):
+            raise BadFile(f"{self.path / _SETTINGS} is damaged; start the run again in a new folder")
+        return settings
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        before, now = (json.loads(canonical_json(values)) for values in (before, now))
+        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if changed:
             raise ConfigError(
-                f"the run in {self.path} was asked something else ({', '.join(changed)}); resume it with the same options"
+                f"the run in {self.path} was begun with another {', '.join(changed)}; resume it with the same or choose a "
+                "new folder"
             )
+
+    def works_on(self, subject: dict[str, Any]) -> None:
+        """Write down what the run works on (hashes and such, JSON values), or check that a resumed run still does.
+
+        Raises:
+            ConfigError: something is not the same; it is named.
+        """
+        self._compare(self.step(_SUBJECT, lambda: subject), subject)
+
+    @contextlib.contextmanager
+    def kept_from(self, name: str) -> Iterator[None]:
+        """Remove what the run begun here has written if it fails before the step `name` is done.
+
+        So a command that was corrected can use the same folder. What a resumed run found stays, and so does everything
+        when the run is interrupted.
+        """
+        try:
+            yield
+        except Exception:
+            if name not in self._done and not self._resumes:
+                self._remove()
+            raise
+
+    def _remove(self) -> None:
+        for name in _FIRST_FILES:
+            self.file(name).unlink(missing_ok=True)
+        if not self._was_there:
+            with contextlib.suppress(OSError):  # it holds something of the user's by now
+                self.path.rmdir()
 
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder."""

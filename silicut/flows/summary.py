@@ -53,7 +53,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         target_ms=outcome.limit_frac * dense.latency_ms,
         dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
         predicted_ms=_last_round(result).predicted_frac * dense.latency_ms,
-        overhead_ms=profile.overhead_ms,
+        overhead_ms=0.0,
         measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
         outcome=_outcome(result, dense.latency_ms),

@@ -7,6 +7,7 @@ cost tables are read; making it again takes no time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.optimize import nnls
 
 from silicut.graph import Network
-from silicut.records import Cache, NothingToPrune, Progress, Record, Tracker, silent
+from silicut.records import BadFile, Cache, NothingToPrune, Progress, Record, Tracker, silent
 from silicut.search.problem import SumVariable, Table, Variable
 from silicut.targets.engine import Engine, EngineSettings
 from silicut.targets.isolated import IsolatedLayers
@@ -101,8 +103,8 @@ class Profile(Record):
         settings: engine settings.
         options: how it was made.
         dense_ms: latency of the dense network, low quantile, while profiling.
-        overhead_ms: what is left when nothing costs anything (calls, input and output).
-        scale: factor on the sum of the layers, from regression on whole networks.
+        layer_overhead_ms: what calling a layer costs besides its kernel; in every layer's cost.
+        scale: factor on the kernels' times, from regression on whole networks; in every layer's cost.
         variables: legal widths of every group.
         sums: widths that are sums of groups.
         layers: cost of every layer that takes time.
@@ -117,7 +119,7 @@ class Profile(Record):
     settings: EngineSettings
     options: ProfileOptions
     dense_ms: float
-    overhead_ms: float
+    layer_overhead_ms: float
     scale: float
     variables: tuple[Variable, ...]
     sums: tuple[SumVariable, ...]
@@ -127,14 +129,14 @@ class Profile(Record):
     n_measured: int
 
     def layer_ms(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """Return each layer's predicted milliseconds at legal widths of all groups, after scaling."""
+        """Return each layer's predicted milliseconds at legal widths of all groups."""
         numbers = dict(widths) | {s.name: sum(widths[part] for part in s.parts) for s in self.sums}
         costs = {}
         for layer in self.layers:
             cost = layer.dense_ms
             if layer.table is not None:
                 cost = layer.table.array[tuple(self.levels[v].index(numbers[v]) for v in layer.table.variables)]
-            costs[layer.name] = self.scale * float(cost)
+            costs[layer.name] = float(cost)
         return costs
 
     def group_ms(self, group: str, widths: Mapping[str, int]) -> float:
@@ -165,9 +167,8 @@ def profile_network(
     cache, options = cache or Cache(), options or ProfileOptions()
     key = {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
            "options": options.to_json()}  # fmt: skip
-    known = cache.get(key)
-    if known is not None:
-        return Profile.from_json(known, "cached profile")
+    with contextlib.suppress(BadFile):  # one of another version is made again
+        return Profile.from_json(cache.get(key), "cached profile")
     bench = Bench.open(network, engine, cache)
     if not bench.channels.groups:
         reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in bench.channels.frozen[:5])
@@ -190,6 +191,8 @@ class _Profiler:
     progress: Progress
     levels: dict[str, tuple[int, ...]] = field(default_factory=dict)
     surfaces: dict[str, Surface] = field(default_factory=dict)
+    layer_overhead_ms: float = 0.0
+    scale: float = 1.0
 
     def run(self) -> Profile:
         self.bench.sample(self.bench.dense_widths)
@@ -200,8 +203,8 @@ class _Profiler:
         self._fit()
         self.levels = {name: self._corners(name) for name in self.levels}
         timed = self._timed_layers()
-        overhead_ms, scale = self._calibrate(timed)
-        validation = self._validate(timed, overhead_ms, scale)
+        self.layer_overhead_ms, self.scale = self._calibrate(timed)
+        validation = self._validate(timed)
         variables = tuple(Variable(name, levels) for name, levels in self.levels.items())
         sums = {s.name: s for layer in timed for w in (layer.inputs, layer.outputs) if (s := sum_variable(w))}
         return Profile(
@@ -210,8 +213,8 @@ class _Profiler:
             settings=self.bench.engine.settings,
             options=self.options,
             dense_ms=self.bench.dense_ms,
-            overhead_ms=overhead_ms,
-            scale=scale,
+            layer_overhead_ms=self.layer_overhead_ms,
+            scale=self.scale,
             variables=variables,
             sums=tuple(sums.values()),
             layers=tuple(self._layer_cost(layer, variables) for layer in timed),
@@ -282,8 +285,14 @@ class _Profiler:
                 self.surfaces[key] = fit_surface([p for p, _ in points], [c for _, c in points])
 
     def _cost(self, layer: Layer, widths: Mapping[str, int]) -> float:
-        key, n_in, n_out = layer.cell(widths)
-        return float(self.surfaces[key].predict([(n_in, n_out)])[0][0]) if key in self.surfaces else 0.0
+        _, n_in, n_out = layer.cell(widths)
+        return float(self._costs(layer, [(n_in, n_out)])[0])
+
+    def _costs(self, layer: Layer, points: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Return the milliseconds of a layer at (channels in, channels out), calling included once calibrated."""
+        if layer.shape.key not in self.surfaces:
+            return np.zeros(len(points))
+        return self.scale * self.surfaces[layer.shape.key].predict(points)[0] + self.layer_overhead_ms
 
     def _corners(self, group: str) -> tuple[int, ...]:
         dense = self.bench.dense_widths
@@ -300,20 +309,18 @@ class _Profiler:
         return [la for la in self.bench.layers if most[la.name] > _NEGLIGIBLE_FRAC and la.shape.key in self.surfaces]
 
     def _calibrate(self, layers: Sequence[Layer]) -> tuple[float, float]:
-        """Return overhead and scale that make the sum of the layers predict whole networks (relative least squares)."""
+        """Return what a call costs and the factor on kernel times that predict whole networks (relative least squares)."""
         samples = [s for s in self.bench.samples() if all(w in self.levels[n] for n, w in s.widths.items())]
         sums = np.array([sum(self._cost(layer, s.widths) for layer in layers) for s in samples])
         measured = np.array([s.ratio for s in samples]) * self.bench.dense_ms
-        (overhead_ms, scale), *_ = np.linalg.lstsq(
-            np.stack([1 / measured, sums / measured], 1), np.ones(len(sums)), rcond=None
-        )
-        return (float(overhead_ms), float(scale)) if overhead_ms > 0 else (0.0, float((measured / sums).mean()))
+        factors, _ = nnls(np.stack([len(layers) / measured, sums / measured], 1), np.ones(len(sums)))
+        return float(factors[0]), float(factors[1])
 
-    def _validate(self, layers: Sequence[Layer], overhead_ms: float, scale: float) -> Validation:
+    def _validate(self, layers: Sequence[Layer]) -> Validation:
         rng = np.random.default_rng(self.options.seed + 10_000)
         fresh = [self._random_widths(rng) for _ in range(self.options.n_validation)]
         samples = self._measure("validate on fresh networks", fresh)
-        predicted = [overhead_ms + scale * sum(self._cost(layer, w) for layer in layers) for w in fresh]
+        predicted = [sum(self._cost(layer, widths) for layer in layers) for widths in fresh]
         alone = IsolatedLayers(self.bench)
         tracker = Tracker(self.progress, "sum isolated layers", len(fresh))
         isolated = []
@@ -333,7 +340,7 @@ class _Profiler:
                 levels[total.name] = total.levels(variables)
         settings = list(itertools.product(*(levels[axis] for axis in axes)))
         points = [self._channels(layer, dict(zip(axes, numbers, strict=True))) for numbers in settings]
-        costs = self.surfaces[layer.shape.key].predict(points)[0].reshape([len(levels[a]) for a in axes])
+        costs = self._costs(layer, points).reshape([len(levels[a]) for a in axes])
         return LayerCost(
             name=layer.name, shape=layer.shape.describe(), dense_ms=dense_ms, table=Table.of(tuple(axes), costs)
         )

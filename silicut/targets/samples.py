@@ -18,7 +18,7 @@ from silicut.records import Cache, Journal, content_hash
 from silicut.targets.engine import Engine, Session
 from silicut.targets.layers import Layer, layers_of
 
-_PROTOCOL = 1  # raise it when what a sample means changes, so that old ones are not reused
+_PROTOCOL = 2  # raise it when what a sample means changes, so that old ones are not reused
 _RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.25, 16, 40  # a sample runs the dense network for about this long
 
 
@@ -29,7 +29,7 @@ class Sample:
     Attributes:
         widths: kept channels by group.
         ratio: latency over the dense network's in the same rounds.
-        layers_frac: time by layer name, in-network, over the dense network's latency in the same rounds.
+        layers_frac: kernel time by layer name, in-network, over the dense network's latency in the same rounds.
     """
 
     widths: Mapping[str, int]
@@ -101,9 +101,7 @@ class Bench:
         n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
         times = self.engine.node_times(self.model(widths), n_runs, reference)
         assert times.reference_us is not None
-        # The nodes of the profiled session are scaled so that they add up to the unprofiled run beside it.
-        scale = times.run_us / max(times.total_us, 1e-9) / times.reference_us
-        layers_frac = {name: us * scale for name, us in times.times_us.items()}
+        layers_frac = {name: us / times.reference_us for name, us in times.times_us.items()}
         event = {
             "network": self.network.structure_hash,
             "widths": dict(widths),
