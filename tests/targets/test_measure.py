@@ -119,7 +119,7 @@ def test_measuring_goes_on_until_the_interval_is_narrow():
 def test_an_interval_that_stays_wide_is_a_warning_then_an_error():
     rng = np.random.default_rng(0)
     engine = FakeEngine(lambda s: rng.uniform(0.7, 1.3) if s.base_s < 0.01 else 1.0)
-    options = replace(QUICK, runs_per_round=1, refuse_frac=0.9)
+    options = replace(QUICK, runs_per_round=1, refuse_frac=0.9, refuse_bias_frac=0.9)
     found = measure(engine, MODELS, "dense", options)
     assert found.n_rounds == 40
     assert found.warnings[0].startswith("the ratio of 'half' to 'dense' is known only to +-")
