@@ -1,4 +1,4 @@
-"""The network as data, and neutral edits of it. PyTorch is imported only by `capture` and `module`, on first use."""
+"""The network as data, and neutral edits of it. PyTorch is imported only on first use of what needs it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +8,16 @@ from silicut.graph.edit import bypass, drop_dead, fold_batch_norm, keep_channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
 
 if TYPE_CHECKING:
-    from silicut.graph.capture import capture
+    from silicut.graph.from_torch import capture
     from silicut.graph.module import NetworkModule, network_with_weights, to_module
+    from silicut.graph.proof import prove_group
 
+# No submodule may have the name of something that it gives away here: it would hide it once imported.
 _DEFERRED = {
-    "capture": "capture",
+    "capture": "from_torch",
     "NetworkModule": "module",
     "network_with_weights": "module",
+    "prove_group": "proof",
     "to_module": "module",
 }
 
@@ -37,6 +40,7 @@ __all__ = [
     "fold_batch_norm",
     "keep_channels",
     "network_with_weights",
+    "prove_group",
     "remove_blocks",
     "to_module",
 ]
@@ -48,7 +52,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    module = importlib.import_module(f"{__name__}.{_DEFERRED[name]}")
-    value = getattr(module, name)
-    globals()[name] = value  # the function, not the submodule of the same name
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_DEFERRED[name]}"), name)

@@ -14,7 +14,8 @@ from torch import nn
 from torch.export.graph_signature import OutputKind
 
 from silicut.graph.aliasing import Aliasing, functional_target, is_in_place
-from silicut.graph.network import BATCH, DEVICE, Network, Operator, Ref, Tensor
+from silicut.graph.network import DEVICE, Network, Operator, Ref, Tensor
+from silicut.graph.normal_form import normal_form, symbolic, usual_batch_norm
 from silicut.records import UnsupportedModel
 
 ADVICE = (
@@ -133,12 +134,12 @@ class _Reader:
         source, name = source_line(node), self._unique(_operator_name(node))
         operator = Operator(name, functional_target(str(node.target)), self._arguments(node), (), source)
         if operator.kind == "_native_batch_norm_legit_no_training":
-            operator = _batch_norm(operator)
+            operator = usual_batch_norm(operator)
             outputs = self._first_output(node, name)
         else:
             outputs = self._outputs(node, name)
         operator = Operator(name, operator.target, operator.arguments, outputs, source)
-        self._operators.append(self._with_momentum(_normalise(operator, self._tensors)))
+        self._operators.append(self._with_momentum(normal_form(operator, self._tensors)))
         if is_in_place(node):
             self._rename(node, name)
 
@@ -176,7 +177,7 @@ class _Reader:
     def _name(self, node: Any) -> str:
         named = self._aliasing.name(node)
         if named not in self._names:
-            raise UnsupportedModel([f"{node} is no tensor"], ADVICE)
+            raise UnsupportedModel([f"{node} is a number that depends on the batch size or on tensor values"], ADVICE)
         return self._names[named]
 
     def _arguments(self, node: Any) -> dict[str, Any]:
@@ -198,7 +199,7 @@ class _Reader:
 
     def _size(self, size: Any) -> int | str:
         multiple = self._batch_multiple(size)
-        return int(size) if multiple is None else _symbolic((-multiple,))[0]
+        return int(size) if multiple is None else symbolic((-multiple,))[0]
 
     def _batch_multiple(self, size: Any) -> int | None:
         """Return k where a size is k times the batch, None where it is a constant."""
@@ -306,42 +307,5 @@ def _output_structure(spec: Any, n_outputs: int) -> str | tuple[str, ...]:
         return tuple(str(key) for key in spec.context)
     if is_flat and spec.type in (tuple, list):
         return str(spec.type.__name__)
-    raise UnsupportedModel(["the network returns nested or non-tensor outputs"], "Return tensors, a tuple or a dict of tensors")
-
-
-def _batch_norm(operator: Operator) -> Operator:
-    """Return a batch norm that PyTorch rewrote, in its usual form."""
-    arguments = {**operator.arguments, "training": False, "cudnn_enabled": False}
-    return Operator(operator.name, "aten.batch_norm.default", arguments, operator.outputs, operator.source)
-
-
-def _normalise(operator: Operator, tensors: dict[str, Tensor]) -> Operator:
-    """Write operators of equal meaning in one way: resolved sizes of views and splits, axes that are squeezed."""
-    kind, arguments = operator.kind, operator.arguments
-    if kind in ("view", "reshape", "_unsafe_view", "unflatten"):
-        shape = _symbolic(tensors[operator.outputs[0]].shape)
-        return _rewritten(operator, "aten.reshape.default", {"self": arguments["self"], "shape": shape})
-    if kind in ("split", "chunk", "split_with_sizes"):
-        axis = int(arguments["dim"]) % len(tensors[operator.outputs[0]].shape)
-        sizes = _symbolic(tuple(tensors[output].shape[axis] for output in operator.outputs))
-        arguments = {"self": arguments["self"], "split_sizes": sizes, "dim": axis}
-        return _rewritten(operator, "aten.split_with_sizes.default", arguments)
-    if kind == "squeeze" and arguments["self"].name in tensors:
-        return _rewritten(operator, "aten.squeeze.dims", {"self": arguments["self"], "dim": _squeezed(arguments, tensors)})
-    return operator
-
-
-def _rewritten(operator: Operator, target: str, arguments: dict[str, Any]) -> Operator:
-    return Operator(operator.name, target, arguments, operator.outputs, operator.source)
-
-
-def _squeezed(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[int, ...]:
-    """Return the axes that are or, at a batch of one, may be of size 1, so that no pruned axis is squeezed by chance."""
-    shape = tensors[arguments["self"].name].shape
-    given = arguments.get("dim", tuple(range(len(shape))))
-    axes = [int(axis) % len(shape) for axis in (given if isinstance(given, tuple) else (given,))]
-    return tuple(axis for axis in axes if shape[axis] == 1 or shape[axis] < 0)
-
-
-def _symbolic(shape: tuple[int, ...]) -> tuple[int | str, ...]:
-    return tuple(size if size >= 0 else (BATCH if size == -1 else f"{BATCH}*{-size}") for size in shape)
+    reason = "the network returns nested or non-tensor outputs"
+    raise UnsupportedModel([reason], "It must return a tensor, or a tuple, list or dict of tensors")

@@ -6,13 +6,14 @@ State-dict names are the user's own. Batch normalisation and dropout follow `tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from silicut.graph.network import BATCH, Network, Operator, Ref
+from silicut.graph.network import BATCH, DEVICE, Network, Operator, Ref
 from silicut.records import UnsupportedModel
 
 _TRAINING_ARGUMENTS = {
@@ -20,6 +21,8 @@ _TRAINING_ARGUMENTS = {
     "dropout": "train",
     "feature_dropout": "train",
     "alpha_dropout": "train",
+    "feature_alpha_dropout": "train",
+    "rrelu": "training",
 }
 _FRAMEWORK_TYPES = ("torch.",)
 
@@ -29,54 +32,99 @@ class NetworkModule(nn.Module):
 
     Attributes:
         network: what it was made from; training does not change it (`network_with_weights` gives the trained one).
-        batch_norm_momentum: momentum of every batch normalisation, by the prefix of its buffers' names.
+        batch_norm_momentum: momentum of every batch normalisation, by the prefix of its buffers' names; None for the
+            average over all batches.
     """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
         self.batch_norm_momentum = _batch_norm_momentum(network)
-        self._owners: dict[str, tuple[nn.Module, str]] = {}
+        self._stores: dict[str, tuple[_Store, str]] = {}
         for name, array in network.parameters.items():
-            self._register(name, array, name in network.trainable)
+            self._register(name, array)
+        self.register_state_dict_post_hook(_add_aliases)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_drop_aliases)  # type: ignore[no-untyped-call]
         last_use = {name: i for i, o in enumerate(network.operators) for name in o.refs() if name not in network.parameters}
-        self._steps = [_Step(o, self._owners, _freed_after(i, last_use, network)) for i, o in enumerate(network.operators)]
+        self._steps = [_Step(o, self._stores, _freed_after(i, last_use, network)) for i, o in enumerate(network.operators)]
+        shapes = [network.tensors[name].shape for name in network.inputs]
+        self._batch_input = next((i for i, shape in enumerate(shapes) if shape and shape[0] < 0), None)
 
-    def _register(self, name: str, array: np.ndarray, is_trainable: bool) -> None:
+    def _owner(self, name: str) -> tuple[nn.Module, str]:
+        """Return the submodule that a state-dict name lies in, made where it is missing, and the rest of the name."""
         *path, leaf = name.split(".")
         owner: nn.Module = self
         for part in path:
-            if part not in owner._modules:
-                owner.add_module(part, nn.Module())
-            owner = owner._modules[part]  # type: ignore[assignment]
+            # Not by add_module, which refuses names of our own attributes ("network").
+            owner = owner._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
+        return owner, leaf
+
+    def _register(self, name: str, array: np.ndarray) -> None:
+        owner, leaf = self._owner(name)
         value = torch.from_numpy(array.copy())
-        if is_trainable:
-            owner.register_parameter(leaf, nn.Parameter(value))
-        else:
-            owner.register_buffer(leaf, value)
-        self._owners[name] = (owner, leaf)
+        if name in self.network.trainable:
+            owner._parameters[leaf] = nn.Parameter(value)
+            self._stores[name] = (owner._parameters, leaf)
+            return
+        owner._buffers[leaf] = value
+        self._stores[name] = (owner._buffers, leaf)
+        if name in self.network.constants:
+            owner._non_persistent_buffers_set.add(leaf)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        """Return what the captured module returns for inputs of the captured shapes (any batch size)."""
+        """Return what the captured module returns for inputs of the captured shapes (any batch size where it is free).
+
+        Raises:
+            ValueError: the inputs have other shapes.
+        """
+        batch = 1 if self._batch_input is None else len(inputs[self._batch_input])
+        self._check(inputs, batch)
         values = dict(zip(self.network.inputs, inputs, strict=True))
-        batch = inputs[0].shape[0] if inputs[0].dim() else 1
+        call = _Call(batch, inputs[0].device, self.training)
         for step in self._steps:
-            step.run(values, batch, self.training)
+            step.run(values, call)
         results = [values[name] for name in self.network.outputs]
         structure = self.network.output_structure
         if structure == "tensor":
             return results[0]
+        if structure == "list":
+            return results
         return tuple(results) if structure == "tuple" else dict(zip(structure, results, strict=True))
 
+    def _check(self, inputs: tuple[torch.Tensor, ...], batch: int) -> None:
+        expected = [self.network.tensors[name] for name in self.network.inputs]
+        if [tuple(x.shape) for x in inputs] != [tensor.sizes(batch) for tensor in expected]:
+            shapes = ", ".join(f"({', '.join('n' if s < 0 else str(s) for s in tensor.shape)})" for tensor in expected)
+            found = ", ".join(str(tuple(x.shape)) for x in inputs)
+            raise ValueError(f"inputs must be of the captured shapes {shapes}, not {found}; capture the network with these")
+
     def __deepcopy__(self, memo: dict[int, Any]) -> NetworkModule:
-        return _copy_training_state(self, NetworkModule(network_with_weights(self)))
+        return _copy_training_state(self, NetworkModule(self.network))
+
+
+def _add_aliases(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    """Put shared weights into a state dict under all the names the user's module has for them."""
+    for name, original in cast(NetworkModule, module).network.aliases.items():
+        state[prefix + name] = state[prefix + original]
+
+
+def _drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Read shared weights of a state dict under their first name."""
+    for name in cast(NetworkModule, module).network.aliases:
+        state.pop(prefix + name, None)
 
 
 def _copy_training_state(source: NetworkModule, target: NetworkModule) -> NetworkModule:
-    parameter = next(source.parameters(), None)
-    if parameter is not None:
-        target.to(device=parameter.device, dtype=parameter.dtype)
-    return target.train(source.training)
+    target.batch_norm_momentum = dict(source.batch_norm_momentum)
+    for part, copied in zip(source.modules(), target.modules(), strict=True):
+        copied.training = part.training
+        for name, value in part._parameters.items():
+            assert value is not None
+            copied._parameters[name] = nn.Parameter(value.detach().clone(), value.requires_grad)
+        for name, buffer in part._buffers.items():
+            assert buffer is not None
+            copied._buffers[name] = buffer.detach().clone()
+    return target
 
 
 def to_module(network: Network) -> NetworkModule:
@@ -91,24 +139,45 @@ def to_module(network: Network) -> NetworkModule:
 
 
 def network_with_weights(module: NetworkModule) -> Network:
-    """Return the module's network with the module's present weights and statistics."""
-    parameters = {name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()}
+    """Return the module's network with the module's present weights and statistics, in the network's number types."""
+    parameters = {}
+    for name, array in module.network.parameters.items():
+        store, leaf = module._stores[name]
+        dtype = torch.from_numpy(array[..., None]).dtype
+        parameters[name] = store[leaf].detach().to("cpu", dtype, copy=True).numpy()
     return module.network.with_parameters(parameters)
+
+
+_Store = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one forward pass tells every step."""
+
+    batch: int
+    device: torch.device
+    is_training: bool
+
+
+_Getter = Callable[[dict[str, Any], _Call], Any]
 
 
 class _Step:
     """One operator made ready to run: its callable and where each argument comes from."""
 
-    def __init__(self, operator: Operator, owners: dict[str, tuple[nn.Module, str]], freed: tuple[str, ...]) -> None:
+    def __init__(self, operator: Operator, stores: dict[str, tuple[_Store, str]], freed: tuple[str, ...]) -> None:
         self._call = _resolve(operator)
         self._outputs, self._freed = operator.outputs, freed
-        self._training_argument = _TRAINING_ARGUMENTS.get(operator.kind)
-        self._getters = [(key, _getter(value, owners)) for key, value in operator.arguments.items()]
+        self._training_argument = _training_argument(operator)
+        self._getters = [(key, _getter(value, stores)) for key, value in operator.arguments.items()]
+        self._counter = stores.get(_counter_name(operator)) if self._training_argument == "training" else None
 
-    def run(self, values: dict[str, Any], batch: int, is_training: bool) -> None:
-        arguments = {key: get(values, batch) for key, get in self._getters}
+    def run(self, values: dict[str, Any], call: _Call) -> None:
+        arguments = {key: get(values, call) for key, get in self._getters}
         if self._training_argument is not None:
-            arguments[self._training_argument] = is_training
+            arguments[self._training_argument] = call.is_training
+            self._count_batch(arguments, call.is_training)
         result = self._call(**arguments)
         if isinstance(result, torch.Tensor):
             values[self._outputs[0]] = result
@@ -116,6 +185,27 @@ class _Step:
             values.update(zip(self._outputs, result, strict=False))
         for name in self._freed:
             del values[name]
+
+    def _count_batch(self, arguments: dict[str, Any], is_training: bool) -> None:
+        """Count batches as `nn.BatchNorm2d` does; momentum None gives every batch the same weight."""
+        if self._counter is not None and is_training:
+            store, leaf = self._counter
+            store[leaf].add_(1)
+            if arguments["momentum"] is None:
+                arguments["momentum"] = 1.0 / float(store[leaf])
+        elif arguments.get("momentum", 0.0) is None:
+            arguments["momentum"] = 0.0
+
+
+def _training_argument(operator: Operator) -> str | None:
+    """Return the argument that follows `train()`, or None; what was on in evaluation mode is always on."""
+    name = _TRAINING_ARGUMENTS.get(operator.kind)
+    return name if name is not None and operator.arguments[name] is False else None
+
+
+def _counter_name(operator: Operator) -> str:
+    mean = operator.arguments.get("running_mean")
+    return f"{mean.name.removesuffix('running_mean')}num_batches_tracked" if isinstance(mean, Ref) else ""
 
 
 def _freed_after(index: int, last_use: dict[str, int], network: Network) -> tuple[str, ...]:
@@ -133,21 +223,23 @@ def _resolve(operator: Operator) -> Callable[..., Any]:
     return call
 
 
-def _getter(value: Any, owners: dict[str, tuple[nn.Module, str]]) -> Callable[[dict[str, Any], int], Any]:
+def _getter(value: Any, stores: dict[str, tuple[_Store, str]]) -> _Getter:
     if isinstance(value, Ref):
         name = value.name
-        if name in owners:
-            owner, leaf = owners[name]
-            return lambda _values, _batch: getattr(owner, leaf)
-        return lambda values, _batch: values[name]
-    if isinstance(value, tuple) and any(isinstance(item, Ref) or _is_batch(item) for item in value):
-        getters = [_getter(item, owners) for item in value]
-        return lambda values, batch: [get(values, batch) for get in getters]
+        if name in stores:
+            store, leaf = stores[name]
+            return lambda _values, _call: store[leaf]
+        return lambda values, _call: values[name]
+    if isinstance(value, tuple) and any(isinstance(item, Ref | tuple) or _is_batch(item) for item in value):
+        getters = [_getter(item, stores) for item in value]
+        return lambda values, call: [get(values, call) for get in getters]
     if _is_batch(value):
         multiple = int(value.partition("*")[2] or 1)
-        return lambda _values, batch: batch * multiple
+        return lambda _values, call: call.batch * multiple
+    if value == DEVICE:
+        return lambda _values, call: call.device
     constant = _framework_value(value)
-    return lambda _values, _batch: constant
+    return lambda _values, _call: constant
 
 
 def _is_batch(value: Any) -> bool:
@@ -157,15 +249,14 @@ def _is_batch(value: Any) -> bool:
 def _framework_value(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_FRAMEWORK_TYPES):
         return getattr(torch, value.removeprefix("torch."))
-    if value == "cpu":
-        return torch.device("cpu")
     return list(value) if isinstance(value, tuple) else value
 
 
-def _batch_norm_momentum(network: Network) -> dict[str, float]:
-    found = {}
+def _batch_norm_momentum(network: Network) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
     for operator in network.operators:
         if operator.kind == "batch_norm" and isinstance(operator.arguments["running_mean"], Ref):
             prefix = operator.arguments["running_mean"].name.rpartition(".")[0]
-            found[prefix] = float(operator.arguments["momentum"])
+            momentum = operator.arguments["momentum"]
+            found[prefix] = None if momentum is None else float(momentum)
     return found

@@ -76,8 +76,11 @@ class Operator:
 
     def refs(self) -> Iterator[str]:
         """Yield the names of all tensors and parameters it reads, in order of arguments."""
-        for value in self.arguments.values():
-            yield from _refs(value)
+        yield from self._read
+
+    @functools.cached_property
+    def _read(self) -> tuple[str, ...]:
+        return tuple(_refs(tuple(self.arguments.values())))
 
     def with_arguments(self, **changes: Any) -> Operator:
         """Return the operator with some arguments replaced."""
@@ -187,5 +190,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)  # JSON has neither
+        return {type(value).__name__: str(value)}  # JSON has neither
     return value

@@ -49,6 +49,8 @@ def _network(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> Netw
         operators=tuple(_operator(entry, document["sources"]) for entry in document["operators"]),
         parameters=parameters,
         trainable=frozenset(document["trainable"]),
+        aliases=document["aliases"],
+        constants=frozenset(document["constants"]),
     )
 
 
@@ -59,5 +61,6 @@ def _operator(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Operator:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict):
-        return Ref(value["ref"])
+        ((kind, text),) = value.items()
+        return {"ref": Ref, "float": float, "complex": complex}[kind](text)
     return tuple(_value(item) for item in value) if isinstance(value, list) else value

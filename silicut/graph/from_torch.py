@@ -39,7 +39,8 @@ def capture(module: nn.Module, inputs: torch.Tensor | Sequence[torch.Tensor]) ->
         UnsupportedModel: the module cannot be traced, uses something that is no tensor operator, or writes to its buffers.
     """
     examples = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
-    with _evaluation_mode(module), _quiet(), torch.enable_grad():  # torch.export drops no_grad blocks unless gradients are on
+    # With gradients on, so that torch.export keeps the user's no_grad blocks.
+    with _evaluation_mode(module), _quiet(), torch.enable_grad():
         try:
             return _capture(module, examples, is_batch_free=True)
         except UnsupportedModel:
