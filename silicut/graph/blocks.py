@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from silicut.graph.channels import Channels
 from silicut.graph.edit import bypass
@@ -15,7 +15,7 @@ class Block:
     """A branch added to a shortcut.
 
     Attributes:
-        name: module path all its operators share ("layer1.0"), or the addition's name.
+        name: module path all its layers share ("layer1.0"), or the addition's name; unique ("layer1.0#2").
         addition: the operator that adds branch and shortcut.
         shortcut: the tensor that takes the sum's place when the branch goes.
         operators: names of the operators that go with the branch, the addition included.
@@ -37,7 +37,13 @@ def find_blocks(network: Network, channels: Channels) -> tuple[Block, ...]:
     A branch qualifies when its removal leaves a valid network, takes at least one convolution or linear layer away, and
     has an unfrozen channel group of its own, whose width 0 stands for the removal.
     """
-    return tuple(block for o in network.operators if (block := _block_at(network, channels, o)) is not None)
+    found: list[Block] = []
+    for operator in network.operators:
+        block = _block_at(network, channels, operator)
+        if block is not None:
+            n = 1 + sum(other.name.partition("#")[0] == block.name for other in found)
+            found.append(block if n == 1 else replace(block, name=f"{block.name}#{n}"))
+    return tuple(found)
 
 
 def remove_blocks(network: Network, blocks: Iterable[Block]) -> Network:
@@ -45,7 +51,8 @@ def remove_blocks(network: Network, blocks: Iterable[Block]) -> Network:
     removed = {block.addition: block for block in blocks}
     # Last block first: the tensors of earlier blocks, which are the shortcuts of later ones, still have their names.
     for addition in [o for o in reversed(network.operators) if o.name in removed]:
-        network = bypass(network, addition.outputs[0], removed[addition.name].shortcut)
+        if addition.outputs[0] in network.tensors:  # else it went with a block around it
+            network = bypass(network, addition.outputs[0], removed[addition.name].shortcut)
     return network
 
 

@@ -29,10 +29,10 @@ def _compress(labels: np.ndarray) -> np.ndarray:
 
 def _convolution(t: ChannelTracker, o: Operator) -> None:
     """New channels, one a filter; grouped ones lose the same position in every group; depthwise ones follow the input."""
-    source, weight, n_groups = _input(o), o.arguments["weight"], int(o.arguments["groups"])
-    if weight.name not in t.network.parameters:
-        raise Unfollowed("its weight is computed, not a parameter")
-    n_filters = t.sizes(weight.name)[0]
+    source, weight, n_groups = _input(o), _weight(t, o), int(o.arguments["groups"])
+    if len(t.sizes(source)) != len(t.sizes(weight)):
+        raise Unfollowed("its input has no batch axis")
+    n_filters = t.sizes(weight)[0]
     channels = t.along(source, 1)
     if n_groups == len(channels) > 1:
         made, role = np.repeat(channels, n_filters // n_groups), "along"
@@ -49,10 +49,19 @@ def _convolution(t: ChannelTracker, o: Operator) -> None:
     t.set_axis(o.outputs[0], 1, made)
 
 
+def _weight(t: ChannelTracker, o: Operator) -> str:
+    name: str = o.arguments["weight"].name
+    if name not in t.network.parameters:
+        raise Unfollowed("its weight is computed, not a parameter")
+    return name
+
+
 def _linear(t: ChannelTracker, o: Operator) -> None:
     source = _input(o)
+    if len(t.sizes(_weight(t, o))) != 2:
+        raise Unfollowed("its weight is no matrix")
     read = t.along(source, len(t.sizes(source)) - 1)
-    made = t.fresh(t.sizes(o.arguments["weight"].name)[0])
+    made = t.fresh(t.sizes(_weight(t, o))[0])
     t.place(o, "weight", 1, read, "in")
     t.place(o, "weight", 0, made, "out")
     t.place(o, "bias", 0, made, "along")
@@ -80,9 +89,10 @@ def _same(t: ChannelTracker, o: Operator) -> None:
 def _spatial(t: ChannelTracker, o: Operator) -> None:
     """Works within each channel of an image."""
     source = _input(o)
-    if t.of(source).ndim < 3:
-        raise Unfollowed("its input is no image")
-    t.set_axis(o.outputs[0], 1, t.along(source, 1))
+    if t.of(source).ndim != 2 + int(o.kind[-2]):
+        raise Unfollowed("its input has no batch axis")
+    for output in o.outputs:  # some return indices too
+        t.set_axis(output, 1, t.along(source, 1))
 
 
 def _elementwise(t: ChannelTracker, o: Operator) -> None:
@@ -110,8 +120,7 @@ def _elementwise(t: ChannelTracker, o: Operator) -> None:
 def _reshape(t: ChannelTracker, o: Operator) -> None:
     source, output = _input(o), o.outputs[0]
     before, after = t.sizes(source), t.sizes(output)
-    keeps_batch = bool(before) and bool(after) and before[0] == after[0] and t.of(source).shape[0] == 1
-    if keeps_batch:
+    if before[:1] == after[:1] != () and t.of(source).shape[0] == 1:  # the batch, or an axis that stays as well
         before, after = (1, *before[1:]), (1, *after[1:])
     t.labels[output] = _compress(np.broadcast_to(t.of(source), before).reshape(after))
 
@@ -153,8 +162,8 @@ def _select(t: ChannelTracker, o: Operator) -> None:
 
 def _split(t: ChannelTracker, o: Operator) -> None:
     labels, axis = t.of(_input(o)), int(o.arguments["dim"]) % t.of(_input(o)).ndim
-    ends = np.cumsum(o.arguments["split_sizes"])
-    for output, end, size in zip(o.outputs, ends, o.arguments["split_sizes"], strict=True):
+    sizes = [t.sizes(output)[axis] for output in o.outputs]
+    for output, end, size in zip(o.outputs, np.cumsum(sizes), sizes, strict=True):
         t.labels[output] = labels if labels.shape[axis] == 1 else labels.take(np.arange(end - size, end), axis)
 
 
@@ -163,7 +172,7 @@ def _concatenate(t: ChannelTracker, o: Operator) -> None:
     axis = int(o.arguments["dim"]) % len(t.sizes(o.outputs[0]))
     parts = [t.of(name) for name in names]
     other = [n for part in parts for a, n in enumerate(part.shape) if a != axis]
-    if max(other) == 1:
+    if max(other, default=1) == 1:
         lines = [t.along(name, axis) for name in names]
         is_channel_axis = any(part.shape[axis] > 1 for part in parts) or axis == 1
         if is_channel_axis:
@@ -194,7 +203,7 @@ def _pad(t: ChannelTracker, o: Operator) -> None:
 def _reduce(t: ChannelTracker, o: Operator) -> None:
     labels = t.of(_input(o))
     dims = o.arguments.get("dim")
-    if dims is None:
+    if dims is None or dims == ():
         raise Unfollowed("it reduces over all axes")
     axes = {int(d) % labels.ndim for d in (dims if isinstance(dims, tuple) else (dims,))}
     if any(labels.shape[a] > 1 for a in axes):
@@ -212,10 +221,10 @@ def _softmax(t: ChannelTracker, o: Operator) -> None:
 
 _SAME = """
 relu relu6 hardtanh leaky_relu elu celu selu gelu silu mish sigmoid tanh hardswish hardsigmoid softplus abs
-neg exp sqrt rsqrt square log clamp clamp_min clamp_max round floor dropout feature_dropout clone contiguous
-alias detach to _to_copy pow logical_not
+neg exp sqrt rsqrt square log round floor dropout feature_dropout clone contiguous alias detach to _to_copy
+logical_not
 """.split()
-_ELEMENTWISE = ["add", "sub", "mul", "div", "maximum", "minimum", "rsub"]
+_ELEMENTWISE = "add sub mul div rsub maximum minimum pow clamp clamp_min clamp_max".split()
 _SPATIAL = """
 max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_pool1d avg_pool1d adaptive_avg_pool1d
 upsample_nearest2d upsample_bilinear2d upsample_bicubic2d

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from silicut.graph.network import Network, Operator
 
 FROZEN = -1
-EXAMPLE_BATCH = 2
+EXAMPLE_BATCH = 7  # a number of images that is unlikely to be a number of channels too
 
 
 class Unfollowed(Exception):
@@ -140,7 +140,7 @@ class ChannelTracker:
         self.roles: dict[tuple[str, int], tuple[str, str]] = {}
         self._n_labels = 0
         self._edges: list[tuple[np.ndarray, np.ndarray]] = []
-        self._frozen: dict[int, str] = {}
+        self._frozen: list[tuple[np.ndarray, str]] = []
 
     # What rules call.
 
@@ -182,8 +182,7 @@ class ChannelTracker:
 
     def freeze(self, labels: np.ndarray, reason: str) -> None:
         """Keep these channels whatever is asked, for a reason."""
-        for label in np.unique(labels).tolist():
-            self._frozen.setdefault(label, reason)
+        self._frozen.append((labels.ravel(), reason))
 
     def place(self, operator: Operator, argument: str, axis: int, labels: np.ndarray, role: str) -> None:
         """Say that a parameter's positions on an axis belong to these channels; absent parameters are passed over."""
@@ -211,16 +210,36 @@ class ChannelTracker:
                 if operator.kind not in rules:
                     raise Unfollowed(f"operator {operator.kind} is not known")
                 rules[operator.kind](self, operator)
+                self._check_outputs(operator)
             except Unfollowed as unfollowed:
                 self._freeze_around(operator, str(unfollowed))
         for name in self.network.outputs:
             self.freeze(self.of(name), "it is an output of the network")
+        self._join_uses()
+
+    def _check_outputs(self, operator: Operator) -> None:
+        for output in operator.outputs:
+            if output not in self.labels:
+                raise Unfollowed("it makes several tensors")
+            shape = self.network.tensors[output].shape
+            if any(size < 0 and n > 1 for size, n in zip(shape, self.labels[output].shape, strict=True)):
+                raise Unfollowed("it mixes channels with images")
+
+    def _join_uses(self) -> None:
+        """Join the channels of parameters that are read both by layers and as tensors."""
+        for (parameter, _), labels in self.slots.items():
+            if parameter in self.labels and self.labels[parameter].size == len(labels):
+                self.tie(labels, self.labels[parameter].ravel())
+            elif parameter in self.labels:
+                self.freeze(labels, f"{parameter} is not only read by layers")
 
     def _freeze_around(self, operator: Operator, why: str) -> None:
         place = f" ({operator.source})" if operator.source else ""
         reason = f"{operator.name}{place}: {why}"
         for name in operator.refs():
-            self.freeze(self.of(name), reason)
+            if name not in self.labels:  # a parameter: one label for all of it, however large
+                self.labels[name] = self.fresh(1).reshape((1,) * len(self.sizes(name)))
+            self.freeze(self.labels[name], reason)
             for (parameter, _), labels in self.slots.items():
                 if parameter == name:
                     self.freeze(labels, reason)
@@ -238,8 +257,9 @@ class ChannelTracker:
         graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(self._n_labels, self._n_labels))
         component = connected_components(graph, directed=False)[1]
         frozen: dict[int, str] = {}
-        for label, reason in sorted(self._frozen.items()):
-            frozen.setdefault(int(component[label]), reason)
+        for labels, reason in self._frozen:
+            for root in np.unique(component[labels]).tolist():
+                frozen.setdefault(root, reason)
         return component, frozen
 
 
@@ -292,7 +312,7 @@ def _label_axis(labels: np.ndarray, size: tuple[int, ...]) -> int | None:
 
 
 class _Collector:
-    """Turns components into groups: those that lie on the same parameter axes, equally often, are one group."""
+    """Turns components into groups: those that lie on the same axes of parameters and tensors, equally often, are one."""
 
     def __init__(
         self,
@@ -303,16 +323,17 @@ class _Collector:
     ) -> None:
         self._tracker, self._component, self._frozen, self._axes = tracker, component, frozen, axes
         parameters = tracker.network.parameters
-        self._parameter_axes = [
-            (n, a, roots) for n, by_axis in axes.items() if n in parameters for a, roots in by_axis.items()
-        ]
+        lines = [(name, axis, roots) for name, by_axis in axes.items() for axis, roots in by_axis.items()]
+        self._parameter_axes = [line for line in lines if line[0] in parameters]
+        self._lines = self._parameter_axes + [line for line in lines if line[0] not in parameters]
 
     def channels(self) -> Channels:
         signatures: dict[int, list[tuple[int, int]]] = {}
-        for index, (_, _, roots) in enumerate(self._parameter_axes):
+        for index, (_, _, roots) in enumerate(self._lines):
             for root, count in zip(*np.unique(roots, return_counts=True), strict=True):
                 signatures.setdefault(int(root), []).append((index, int(count)))
         by_signature: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        # Tensors count too, so that no group can lose all channels of one part of a split tensor.
         makers = {i for i, (n, a, _) in enumerate(self._parameter_axes) if self._role(n, a)[0] == "out"}
         for root in self._in_order(signatures):
             signature = tuple(signatures[root])
@@ -336,6 +357,8 @@ class _Collector:
     def _group(self, signature: tuple[tuple[int, int], ...], roots: list[int], atoms: dict[int, int]) -> ChannelGroup:
         members = []
         for index, count in signature:
+            if index >= len(self._parameter_axes):
+                break
             parameter, axis, line = self._parameter_axes[index]
             order = np.argsort(line, kind="stable")
             starts = np.searchsorted(line[order], roots)
@@ -365,7 +388,7 @@ class _Collector:
         for root in self._in_order(signatures):
             reason = self._frozen.get(root)
             operators = tuple(dict.fromkeys(
-                self._role(*self._parameter_axes[i][:2])[1] for i, _ in signatures[root] if i in makers
+                self._role(*self._lines[i][:2])[1] for i, _ in signatures[root] if i in makers
             ))  # fmt: skip
             if reason is not None and operators:
                 collected[(operators, reason)] = collected.get((operators, reason), 0) + 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from silicut.graph.channels import Channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
+from silicut.graph.normal_form import symbolic
 
 
 def keep_channels(network: Network, channels: Channels, kept: Mapping[str, np.ndarray]) -> Network:
@@ -73,11 +74,12 @@ def _resize_shape(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Ope
 
 
 def _resize_split(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    return o.with_arguments(split_sizes=tuple(tensors[output].shape[o.arguments["dim"]] for output in o.outputs))
+    return o.with_arguments(split_sizes=symbolic(tuple(tensors[output].shape[o.arguments["dim"]] for output in o.outputs)))
 
 
 def _resize_slice(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    mask = masks.get(o.arguments["self"].name, {}).get(o.arguments["dim"])
+    by_axis = masks.get(o.arguments["self"].name, {})
+    mask = by_axis.get(o.arguments["dim"] % len(tensors[o.outputs[0]].shape))
     if mask is None or mask.all():
         return o
     start, end, _ = slice(o.arguments["start"], o.arguments["end"]).indices(len(mask))
@@ -110,14 +112,14 @@ def bypass(network: Network, tensor: str, by: str) -> Network:
     A rectifier that would follow another rectifier is bypassed too, since max(max(x, 0), 0) = max(x, 0).
     """
     assert network.tensors[tensor].shape == network.tensors[by].shape
-    operators = tuple(_renamed(o, {tensor: by}) for o in network.operators)
+    readers = {operator.name for operator in network.consumers.get(tensor, ())}
+    operators = tuple(_renamed(o, {tensor: by}) if o.name in readers else o for o in network.operators)
     outputs = tuple(by if name == tensor else name for name in network.outputs)
     edited = drop_dead(replace(network, operators=operators, outputs=outputs))
-    for operator in edited.operators:
-        source = next(operator.refs(), "")
-        maker = edited.producer.get(source)
-        if operator.kind == "relu" and source == by and maker is not None and maker.kind == "relu":
-            return bypass(edited, operator.outputs[0], by)
+    if by in network.producer and network.producer[by].kind == "relu":
+        for operator in edited.operators:
+            if operator.kind == "relu" and operator.name in readers:
+                return bypass(edited, operator.outputs[0], by)
     return edited
 
 
@@ -139,44 +141,57 @@ def drop_dead(network: Network) -> Network:
             live.update(operator.refs())
             operators.append(operator)
     made = {output for operator in operators for output in operator.outputs} | set(network.inputs)
+    kept = _live_parameters(network, live)
     return replace(
         network,
         tensors={name: tensor for name, tensor in network.tensors.items() if name in made},
         operators=tuple(reversed(operators)),
-        parameters={name: array for name, array in network.parameters.items() if _is_live(name, network, live)},
-        trainable=frozenset(name for name in network.trainable if name in live),
+        parameters={name: array for name, array in network.parameters.items() if name in kept},
+        trainable=network.trainable & kept,
+        aliases={name: original for name, original in network.aliases.items() if original in kept},
+        constants=network.constants & kept,
     )
 
 
-def _is_live(parameter: str, network: Network, live: set[str]) -> bool:
-    """A parameter that no operator ever read (a counter of batches) lives as long as its layer does."""
-    if parameter in live or parameter in network.consumers:
-        return parameter in live
-    prefix = parameter.rpartition(".")[0]
-    siblings = [name for name in network.consumers if name.startswith(f"{prefix}.") and name in network.parameters]
-    return not siblings or any(name in live for name in siblings)
+def _live_parameters(network: Network, live: set[str]) -> set[str]:
+    """Return the parameters that stay; one that no operator ever read (a counter of batches) stays as long as its layer."""
+    read = network.consumers.keys() & network.parameters.keys()
+    layers = {name.rpartition(".")[0] for name in read}
+    live_layers = {name.rpartition(".")[0] for name in read & live}
+    dead_layers = layers - live_layers
+    return {
+        name
+        for name in network.parameters
+        if name in live or (name not in read and name.rpartition(".")[0] not in dead_layers)
+    }
 
 
 def fold_batch_norm(network: Network) -> Network:
     """Return the network in which batch normalisation after a convolution or linear layer is part of its weights.
 
-    Only where nothing else reads the layer's output and the layer's parameters are used once. With scale
-    g = gamma / sqrt(var + eps): weight' = g * weight, bias' = g * (bias - mean) + beta.
+    Only where it uses its running statistics, nothing else reads the layer's output and the layer's parameters are used
+    once. With scale g = gamma / sqrt(var + eps): weight' = g * weight, bias' = g * (bias - mean) + beta.
     """
     for norm in [o for o in network.operators if o.kind == "batch_norm"]:
         layer = network.producer.get(norm.arguments["input"].name)
-        if layer is not None and _is_foldable(network, layer):
+        if layer is not None and _is_foldable(network, layer, norm):
             network = _fold(network, layer, norm)
     return network
 
 
-def _is_foldable(network: Network, layer: Operator) -> bool:
+def _is_foldable(network: Network, layer: Operator, norm: Operator) -> bool:
+    if layer.kind not in ("conv1d", "conv2d", "conv3d", "linear"):
+        return False
     output = layer.outputs[0]
+    own, statistics = list(layer.refs())[1:], list(norm.refs())[1:]
+    n_axes = len(network.tensors[output].shape)
     return (
-        layer.kind in ("conv1d", "conv2d", "conv3d", "linear")
-        and len(network.consumers.get(output, ())) == 1
+        len(network.consumers[output]) == 1
         and output not in network.outputs
-        and len(network.consumers[layer.arguments["weight"].name]) == 1
+        and network.parameters.keys() >= {*own, *statistics}
+        and all(len(network.consumers[name]) == 1 for name in own)
+        and n_axes == (2 if layer.kind == "linear" else network.parameters[own[0]].ndim)
+        and not norm.arguments["training"]
     )
 
 
@@ -187,18 +202,27 @@ def _fold(network: Network, layer: Operator, norm: Operator) -> Network:
         return np.float64(default) if reference is None else parameters[reference.name].astype(np.float64)  # type: ignore[return-value]
 
     weight_name = layer.arguments["weight"].name
-    weight = parameters[weight_name]
-    bias_name = (
-        layer.arguments["bias"].name if layer.arguments["bias"] else f"{weight_name.rpartition('.')[0]}.bias".lstrip(".")
-    )
-    variance = value(norm.arguments["running_var"], 1)
-    scale = value(norm.arguments["weight"], 1) / np.sqrt(variance + norm.arguments["eps"])
-    shift = (value(layer.arguments["bias"], 0) - value(norm.arguments["running_mean"], 0)) * scale
-    scale = np.broadcast_to(scale, weight.shape[:1])
-    folded = scale.reshape(-1, *[1] * (weight.ndim - 1)) * weight.astype(np.float64)
-    parameters[weight_name] = folded.astype(weight.dtype)
-    parameters[bias_name] = (np.broadcast_to(shift, scale.shape) + value(norm.arguments["bias"], 0)).astype(weight.dtype)
+    weight, bias_name = parameters[weight_name], _bias_name(network, layer)
+    scale = value(norm.arguments["weight"], 1) / np.sqrt(value(norm.arguments["running_var"], 1) + norm.arguments["eps"])
+    bias = (value(layer.arguments["bias"], 0) - value(norm.arguments["running_mean"], 0)) * scale
+    bias = np.broadcast_to(bias, weight.shape[:1]) + value(norm.arguments["bias"], 0)
+    scale = np.broadcast_to(scale, weight.shape[:1]).reshape(-1, *[1] * (weight.ndim - 1))
+    parameters[weight_name] = (scale * weight.astype(np.float64)).astype(weight.dtype)
+    parameters[bias_name] = bias.astype(weight.dtype)
     merged = replace(layer.with_arguments(bias=Ref(bias_name)), outputs=norm.outputs)
     operators = tuple(merged if o is layer else o for o in network.operators if o is not norm)
-    edited = replace(network, operators=operators, parameters=parameters, trainable=network.trainable | {bias_name})
-    return drop_dead(edited)
+    trainable = network.trainable | ({bias_name} if weight_name in network.trainable else set())
+    return drop_dead(replace(network, operators=operators, parameters=parameters, trainable=trainable))
+
+
+def _bias_name(network: Network, layer: Operator) -> str:
+    """Return the name of a layer's bias: its own, or a free one beside its weight."""
+    if layer.arguments["bias"] is not None:
+        return str(layer.arguments["bias"].name)
+    path = layer.arguments["weight"].name.rpartition(".")[0]
+    name = candidate = f"{path}.bias" if path else "bias"
+    n = 0
+    while candidate in network.parameters or candidate in network.aliases or candidate in network.tensors:
+        n += 1
+        candidate = f"{name}_{n}"
+    return candidate
