@@ -94,7 +94,7 @@ def pruning_problem(
         ties=ties(blocks, variables),
         values=value_tables(scores, variables),
         costs={LATENCY: tuple(t for layer in profile.layers if (t := tables.of(layer)) is not None)},
-        fixed={LATENCY: tables.fixed_ms},
+        fixed={LATENCY: profile.overhead_ms + tables.fixed_ms},
         budgets={LATENCY: budget_ms},
     )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from silicut.graph import Network, Operator, keep_channels
+from silicut.graph import Network, Operator
 from silicut.graph.onnx_writer import to_onnx
+from silicut.records import Journal
 from silicut.targets.engine import Session
 from silicut.targets.samples import Bench
 
+_PROTOCOL = 1  # raise it when what is kept changes its meaning
 _N_RUNS = 12
+
+Cell = tuple[str, int, int]
 
 
 @dataclass
@@ -20,28 +25,38 @@ class IsolatedLayers:
     """Sums of isolated layers, on the scale of a bench's dense latency; equal layers are measured once."""
 
     bench: Bench
-    _known: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    _known: dict[Cell, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for event in self._journal():
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # a damaged line is as good as none
+                key, n_in, n_out = event["cell"]
+                self._known[str(key), int(n_in), int(n_out)] = float(event["ms"])
 
     def sum_ms(self, widths: Mapping[str, int]) -> float:
-        """Return the summed milliseconds of all layers at these widths, each with the rectifier that follows it."""
+        """Return the summed milliseconds of all layers at these widths, each with the rectifier that follows it.
+
+        A width of 0 removes the residual block it belongs to.
+        """
         bench = self.bench
-        kept = {name: np.arange(width) for name, width in widths.items()}
-        network = keep_channels(bench.network, bench.channels, kept)
-        scale = bench.dense_ms / _low_quantile_ms(bench.reference())
-        operators = {operator.name: operator for operator in network.operators}
-        total = 0.0
-        for layer in bench.layers:
-            operator, cell = operators[layer.name], layer.cell(widths)
-            if _is_fused(network, operator):
-                continue
-            if cell not in self._known:
+        network = bench.network_at(widths)
+        layers = {layer.name: layer for layer in bench.layers_at(widths)}
+        alone = [operator for operator in network.operators if not _is_fused(network, operator)]
+        cells = [layers[operator.name].cell(widths) for operator in alone]
+        missing = {cell: operator for cell, operator in zip(cells, alone, strict=True) if cell not in self._known}
+        if missing:
+            scale = bench.dense_ms / _low_quantile_ms(bench.reference())
+            for cell, operator in missing.items():
                 self._known[cell] = scale * self._measure(isolate(network, operator))
-            total += self._known[cell]
-        return total
+                self._journal().append({"cell": cell, "ms": self._known[cell]})
+        return sum(self._known[cell] for cell in cells)
 
     def _measure(self, network: Network) -> float:
         with self.bench.engine.load(to_onnx(network, batch=self.bench.engine.settings.batch)) as session:
             return _low_quantile_ms(session)
+
+    def _journal(self) -> Journal:
+        return self.bench.cache.journal({"isolated": _PROTOCOL, "fingerprint": self.bench.engine.fingerprint()})
 
 
 def _low_quantile_ms(session: Session) -> float:

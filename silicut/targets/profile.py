@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import nnls
 
 from silicut.graph import Network
-from silicut.records import BadFile, Cache, NothingToPrune, Progress, Record, Tracker, silent
-from silicut.search.problem import SumVariable, Table, Variable
+from silicut.records import BadFile, Cache, ConfigError, NothingToPrune, Progress, Record, Tracker, silent
+from silicut.search.problem import SumVariable, Table, Variable, reachable_sums
 from silicut.targets.engine import Engine, EngineSettings
 from silicut.targets.isolated import IsolatedLayers
 from silicut.targets.layers import Layer, Width
@@ -30,6 +29,9 @@ from silicut.targets.surface import Surface, fit_surface
 
 _UNSURE_FRAC = 0.03
 _NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more get no table of their own
+_BATCH, _CANDIDATES = 8, 16  # networks measured between two fits, and how many each is the best of
+_REMOVED_FRAC = 0.3  # of the blocks, in every other network that checks the prediction
+_MAX_DRAWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,18 @@ class ProfileOptions(Record):
     Attributes:
         n_samples: random legal networks measured at first.
         n_samples_max: and at most, where surfaces are unsure.
-        n_validation: fresh random legal networks on which the sum of layers is checked.
-        least_width: the smallest width to offer, where it is below a step; 1 keeps a single filter.
-        seed: of the random networks.
+        n_validation: fresh random legal networks on which the sum of layers is checked; every other one without some of
+            its residual blocks.
+        least_width: the smallest width to offer, also where it is below a step; 1 keeps a single filter.
+        seed: of the random networks, >= 0.
+
+    Raises:
+        ConfigError: every number that is below its least, at construction.
+
+    Example:
+        >>> ProfileOptions(n_samples=0)
+        Traceback (most recent call last):
+        silicut.records.errors.ConfigError: n_samples must be >= 1, not 0
     """
 
     schema: ClassVar[str] = "profile_options/1"
@@ -50,6 +61,12 @@ class ProfileOptions(Record):
     n_validation: int = 20
     least_width: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"n_samples": 1, "n_samples_max": self.n_samples, "n_validation": 1, "least_width": 1, "seed": 0}
+        wrong = [f"{name} must be >= {n}, not {getattr(self, name)}" for name, n in least.items() if getattr(self, name) < n]
+        if wrong:
+            raise ConfigError(*wrong)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +93,12 @@ class Validation:
 
     Attributes:
         measured_ms: one for each network.
-        predicted_ms: overhead plus the sum of the layers' costs.
+        predicted_ms: overhead plus the sum of the costs of the layers that are left.
         isolated_ms: the sum of layers each measured alone in a session of its own, on the scale of the dense network.
         r2: coefficient of determination of the prediction.
         mean_error_frac, max_error_frac: of |predicted / measured - 1|.
         isolated_mean_error_frac, isolated_max_error_frac: the same for the isolated sum; 0 where it was not measured.
+        n_removed_blocks: residual blocks that were removed from each; empty where nobody counted.
     """
 
     measured_ms: tuple[float, ...]
@@ -91,6 +109,7 @@ class Validation:
     max_error_frac: float
     isolated_mean_error_frac: float
     isolated_max_error_frac: float
+    n_removed_blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +122,8 @@ class Profile(Record):
         settings: engine settings.
         options: how it was made.
         dense_ms: latency of the dense network, low quantile, while profiling.
-        layer_overhead_ms: what calling a layer costs besides its kernel; in every layer's cost.
-        scale: factor on the kernels' times, from regression on whole networks; in every layer's cost.
+        overhead_ms: what a run takes besides its layers, whatever is pruned.
+        scale: factor on the layers' times that fits whole networks best; in every layer's cost.
         variables: legal widths of every group.
         sums: widths that are sums of groups.
         layers: cost of every layer that takes time.
@@ -113,13 +132,13 @@ class Profile(Record):
         n_measured: networks measured for it, validation included.
     """
 
-    schema: ClassVar[str] = "profile/1"
+    schema: ClassVar[str] = "profile/2"
     network_hash: str
     fingerprint: dict[str, Any]
     settings: EngineSettings
     options: ProfileOptions
     dense_ms: float
-    layer_overhead_ms: float
+    overhead_ms: float
     scale: float
     variables: tuple[Variable, ...]
     sums: tuple[SumVariable, ...]
@@ -191,7 +210,7 @@ class _Profiler:
     progress: Progress
     levels: dict[str, tuple[int, ...]] = field(default_factory=dict)
     surfaces: dict[str, Surface] = field(default_factory=dict)
-    layer_overhead_ms: float = 0.0
+    overhead_ms: float = 0.0
     scale: float = 1.0
 
     def run(self) -> Profile:
@@ -201,9 +220,9 @@ class _Profiler:
         self.levels = {s.group: candidate_widths(dense[s.group], s.step, least) for s in staircases}
         self._sample()
         self._fit()
-        self.levels = {name: self._corners(name) for name in self.levels}
         timed = self._timed_layers()
-        self.layer_overhead_ms, self.scale = self._calibrate(timed)
+        self.overhead_ms, self.scale = self._calibrate(timed)
+        self.levels = {name: self._corners(name) for name in self.levels}
         validation = self._validate(timed)
         variables = tuple(Variable(name, levels) for name, levels in self.levels.items())
         sums = {s.name: s for layer in timed for w in (layer.inputs, layer.outputs) if (s := sum_variable(w))}
@@ -213,7 +232,7 @@ class _Profiler:
             settings=self.bench.engine.settings,
             options=self.options,
             dense_ms=self.bench.dense_ms,
-            layer_overhead_ms=self.layer_overhead_ms,
+            overhead_ms=self.overhead_ms,
             scale=self.scale,
             variables=variables,
             sums=tuple(sums.values()),
@@ -256,43 +275,51 @@ class _Profiler:
         self._measure("sample widths", [self._random_widths(rng) for _ in range(n_done)])
         while n_done < self.options.n_samples_max:
             self._fit()
-            batch = [self._most_informative(rng) for _ in range(8)]
+            batch = [self._most_informative(rng) for _ in range(_BATCH)]
             if all(unsure == 0 for _, unsure in batch):
                 return
             self._measure("complete tables", [widths for widths, _ in batch])
             n_done += len(batch)
 
     def _most_informative(self, rng: np.random.Generator) -> tuple[dict[str, int], float]:
-        """Return, of 16 random networks, the one whose layers are least known, and by how much they are over the limit."""
-        candidates = [self._random_widths(rng) for _ in range(16)]
-        scores = []
-        for widths in candidates:
-            unsure = 0.0
-            for layer in self.bench.layers:
-                key, n_in, n_out = layer.cell(widths)
-                if layer.groups and key in self.surfaces:
-                    cost, spread = self.surfaces[key].predict([(n_in, n_out)])
-                    is_unsure = spread[0] > _UNSURE_FRAC and cost[0] > _NEGLIGIBLE_FRAC * self.bench.dense_ms
-                    unsure += float(cost[0] * spread[0]) if is_unsure else 0.0
-            scores.append(unsure)
-        best = int(np.argmax(scores))
-        return candidates[best], scores[best]
+        """Return, of some random networks, the one whose layers are least known, and by how much they are over the limit."""
+        candidates = [self._random_widths(rng) for _ in range(_CANDIDATES)]
+        unsure = np.zeros(len(candidates))
+        for layer in self.bench.layers:
+            if layer.groups and layer.shape.key in self.surfaces:
+                cost, spread = self.surfaces[layer.shape.key].predict([layer.cell(widths)[1:] for widths in candidates])
+                is_unsure = (spread > _UNSURE_FRAC) & (cost > _NEGLIGIBLE_FRAC * self.bench.dense_ms)
+                unsure += np.where(is_unsure, cost * spread, 0.0)
+        best = int(np.argmax(unsure))
+        return candidates[best], float(unsure[best])
 
     def _fit(self) -> None:
+        """Fit every surface to the points at legal widths; those on a cliff would draw their neighbours up."""
+        legal = self._legal_numbers()
         for key in {layer.shape.key for layer in self.bench.layers}:
-            points = list(self.bench.points(key))
+            n_in, n_out = legal[key]
+            points = [(at, cost) for at, cost in self.bench.points(key) if at[0] in n_in and at[1] in n_out]
             if points and max(cost for _, cost in points) > 0:
                 self.surfaces[key] = fit_surface([p for p, _ in points], [c for _, c in points])
+
+    def _legal_numbers(self) -> dict[str, tuple[set[int], set[int]]]:
+        """Return the channels in and out that occur at legal widths, by layer shape."""
+        legal: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+        for layer in self.bench.layers:
+            for numbers, width in zip(legal[layer.shape.key], (layer.inputs, layer.outputs), strict=True):
+                parts = [(self.levels[name], n) for name, n in Counter(width.parts).items()]
+                numbers.update(width.constant + number for number in reachable_sums(parts))
+        return legal
 
     def _cost(self, layer: Layer, widths: Mapping[str, int]) -> float:
         _, n_in, n_out = layer.cell(widths)
         return float(self._costs(layer, [(n_in, n_out)])[0])
 
     def _costs(self, layer: Layer, points: Sequence[tuple[int, int]]) -> np.ndarray:
-        """Return the milliseconds of a layer at (channels in, channels out), calling included once calibrated."""
+        """Return the milliseconds of a layer at (channels in, channels out), scaled once calibrated."""
         if layer.shape.key not in self.surfaces:
             return np.zeros(len(points))
-        return self.scale * self.surfaces[layer.shape.key].predict(points)[0] + self.layer_overhead_ms
+        return self.scale * self.surfaces[layer.shape.key].predict(points)[0]
 
     def _corners(self, group: str) -> tuple[int, ...]:
         dense = self.bench.dense_widths
@@ -309,25 +336,43 @@ class _Profiler:
         return [la for la in self.bench.layers if most[la.name] > _NEGLIGIBLE_FRAC and la.shape.key in self.surfaces]
 
     def _calibrate(self, layers: Sequence[Layer]) -> tuple[float, float]:
-        """Return what a call costs and the factor on kernel times that predict whole networks (relative least squares)."""
+        """Return what a run takes besides its layers, and the factor on these that predicts whole networks (medians)."""
         samples = [s for s in self.bench.samples() if all(w in self.levels[n] for n, w in s.widths.items())]
+        besides = [max(0.0, s.ratio - sum(s.layers_frac.values())) for s in samples]
+        overhead_ms = float(np.median(besides)) * self.bench.dense_ms
         sums = np.array([sum(self._cost(layer, s.widths) for layer in layers) for s in samples])
         measured = np.array([s.ratio for s in samples]) * self.bench.dense_ms
-        factors, _ = nnls(np.stack([len(layers) / measured, sums / measured], 1), np.ones(len(sums)))
-        return float(factors[0]), float(factors[1])
+        return overhead_ms, float(np.median((measured - overhead_ms) / sums))
 
     def _validate(self, layers: Sequence[Layer]) -> Validation:
         rng = np.random.default_rng(self.options.seed + 10_000)
-        fresh = [self._random_widths(rng) for _ in range(self.options.n_validation)]
+        fresh = [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
         samples = self._measure("validate on fresh networks", fresh)
-        predicted = [sum(self._cost(layer, widths) for layer in layers) for widths in fresh]
+        timed = {layer.name for layer in layers}
+        left = [[layer for layer in self.bench.layers_at(widths) if layer.name in timed] for widths in fresh]
+        predicted = [
+            self.overhead_ms + sum(self._cost(layer, widths) for layer in layers_left)
+            for widths, layers_left in zip(fresh, left, strict=True)
+        ]
         alone = IsolatedLayers(self.bench)
         tracker = Tracker(self.progress, "sum isolated layers", len(fresh))
         isolated = []
         for widths in fresh:
             isolated.append(alone.sum_ms(widths))
             tracker.step()
-        return validation([s.ratio * self.bench.dense_ms for s in samples], predicted, isolated)
+        n_removed = [len(self.bench.removed(widths)) for widths in fresh]
+        return validation([s.ratio * self.bench.dense_ms for s in samples], predicted, isolated, n_removed)
+
+    def _fresh_widths(self, rng: np.random.Generator, *, removes_blocks: bool) -> dict[str, int]:
+        """Return random widths of a network that no surface was fitted to, if a few draws find one."""
+        for _ in range(_MAX_DRAWS):
+            widths = self._random_widths(rng)
+            for block in self.bench.blocks:
+                if removes_blocks and rng.random() < _REMOVED_FRAC:
+                    widths |= dict.fromkeys(block.inner_groups, 0)
+            if not self.bench.has_sampled(widths):
+                break
+        return widths
 
     def _layer_cost(self, layer: Layer, variables: Sequence[Variable]) -> LayerCost:
         dense_ms = self._cost(layer, self.bench.dense_widths)
@@ -367,8 +412,10 @@ def sum_variable(width: Width) -> SumVariable | None:
     return SumVariable(axis_name(width), width.parts) if len(width.parts) > 1 else None
 
 
-def validation(measured: Sequence[float], predicted: Sequence[float], isolated: Sequence[float]) -> Validation:
-    """Return the figures of predictions beside measurements (milliseconds; `isolated` may be empty)."""
+def validation(
+    measured: Sequence[float], predicted: Sequence[float], isolated: Sequence[float], n_removed: Sequence[int] = ()
+) -> Validation:
+    """Return the figures of predictions beside measurements (milliseconds; `isolated` and `n_removed` may be empty)."""
     m, p = np.asarray(measured), np.asarray(predicted)
     errors = np.abs(p / m - 1)
     alone = np.abs(np.asarray(isolated) / m - 1) if len(isolated) else np.zeros(1)
@@ -381,4 +428,5 @@ def validation(measured: Sequence[float], predicted: Sequence[float], isolated: 
         max_error_frac=float(errors.max()),
         isolated_mean_error_frac=float(alone.mean()),
         isolated_max_error_frac=float(alone.max()),
+        n_removed_blocks=tuple(n_removed),
     )

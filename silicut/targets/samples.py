@@ -6,20 +6,22 @@ of equal shape share their points, whichever network they were measured in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from silicut.graph import Channels, Network, find_channels, fold_batch_norm, keep_channels
+from silicut.graph import Block, Channels, Network, find_blocks, find_channels, fold_batch_norm, keep_channels, remove_blocks
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, Journal, content_hash
-from silicut.targets.engine import Engine, Session
+from silicut.targets.engine import Engine, NodeTimes, Session
 from silicut.targets.layers import Layer, layers_of
 
-_PROTOCOL = 2  # raise it when what a sample means changes, so that old ones are not reused
-_RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.25, 16, 40  # a sample runs the dense network for about this long
+_PROTOCOL = 5  # raise it when what a sample means changes, so that old ones are not reused
+_N_TURNS = 3  # a sample is the median of this many, so that one disturbed moment does not make it
+_RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.1, 8, 20  # a turn runs the dense network for about this long
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Sample:
     """One network at given widths, measured beside the dense one.
 
     Attributes:
-        widths: kept channels by group.
+        widths: kept channels by group; 0 where the group's residual block is removed.
         ratio: latency over the dense network's in the same rounds.
-        layers_frac: kernel time by layer name, in-network, over the dense network's latency in the same rounds.
+        layers_frac: time by layer name, in-network, without the cost of timing it, over the dense network's latency in the
+            same rounds.
     """
 
     widths: Mapping[str, int]
@@ -41,9 +44,13 @@ class Sample:
 class Bench:
     """A network made ready to be sampled on one engine.
 
+    A sample of this network that the cache knows takes part only once it is asked for again. So a profile that was
+    interrupted goes through the same states as one that was not, and networks which check a prediction stay fresh.
+
     Attributes:
         network: the network the engine runs (batch normalisation folded).
         channels: its channel groups.
+        blocks: its residual blocks.
         layers: its layers.
         engine: where it runs.
         cache: where samples are kept.
@@ -51,9 +58,11 @@ class Bench:
 
     network: Network
     channels: Channels
+    blocks: tuple[Block, ...]
     layers: tuple[Layer, ...]
     engine: Engine
     cache: Cache
+    _known: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # of this network, by widths
     _samples: dict[str, Sample] = field(default_factory=dict)
     _dense_ms: dict[str, list[float]] = field(default_factory=dict)  # by network
     _points: dict[str, list[tuple[int, int, float, str]]] = field(default_factory=dict)  # by layer shape
@@ -61,10 +70,11 @@ class Bench:
 
     @classmethod
     def open(cls, network: Network, engine: Engine, cache: Cache) -> Bench:
-        """Fold, find channels, load the dense network and read what the cache knows."""
+        """Fold, find channels and blocks, and read what the cache knows."""
         folded = fold_batch_norm(network)
         channels = find_channels(folded)
-        bench = cls(folded, channels, layers_of(folded, channels, engine.settings.batch), engine, cache)
+        layers = layers_of(folded, channels, engine.settings.batch)
+        bench = cls(folded, channels, find_blocks(folded, channels), layers, engine, cache)
         bench._read_cache()
         return bench
 
@@ -73,10 +83,23 @@ class Bench:
         """The full width of every group."""
         return {group.name: group.n_channels for group in self.channels.groups}
 
+    def network_at(self, widths: Mapping[str, int]) -> Network:
+        """Return the network at some widths (the first channels of every group), without the blocks whose width is 0."""
+        kept = {name: np.arange(widths[name]) for name, n in self.dense_widths.items() if 0 < widths[name] < n}
+        return remove_blocks(keep_channels(self.network, self.channels, kept), self.removed(widths))
+
+    def removed(self, widths: Mapping[str, int]) -> list[Block]:
+        """Return the residual blocks whose width is 0."""
+        return [block for block in self.blocks if all(widths[name] == 0 for name in block.inner_groups)]
+
+    def layers_at(self, widths: Mapping[str, int]) -> tuple[Layer, ...]:
+        """Return the layers that are left at some widths."""
+        gone = {name for block in self.removed(widths) for name in block.operators}
+        return tuple(layer for layer in self.layers if layer.name not in gone)
+
     def model(self, widths: Mapping[str, int]) -> bytes:
-        """Return the ONNX model of the network at some widths (the first channels of every group)."""
-        kept = {name: np.arange(widths[name]) for name in self.dense_widths if widths[name] < self.dense_widths[name]}
-        return to_onnx(keep_channels(self.network, self.channels, kept), batch=self.engine.settings.batch)
+        """Return the ONNX model of the network at some widths."""
+        return to_onnx(self.network_at(widths), batch=self.engine.settings.batch)
 
     @property
     def dense_ms(self) -> float:
@@ -94,24 +117,16 @@ class Bench:
 
     def sample(self, widths: Mapping[str, int]) -> Sample:
         """Measure the network at these widths, or return what is known."""
-        known = self._samples.get(content_hash(dict(widths)))
-        if known is not None:
-            return known
-        reference = self.reference()
-        n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
-        times = self.engine.node_times(self.model(widths), n_runs, reference)
-        assert times.reference_us is not None
-        layers_frac = {name: us / times.reference_us for name, us in times.times_us.items()}
-        event = {
-            "network": self.network.structure_hash,
-            "widths": dict(widths),
-            "ratio": times.run_us / times.reference_us,
-            "dense_ms": times.reference_us / 1e3,
-            "layers_frac": layers_frac,
-            "points": [[*layer.cell(widths), layers_frac.get(layer.name, 0.0)] for layer in self.layers],
-        }
-        self._journal().append(event)
-        return self._file(event)
+        key = content_hash(dict(widths))
+        if key not in self._samples:
+            event = self._known.get(key) or self._measured(widths)
+            self._file(event)
+            self._samples[key] = _sample(event)
+        return self._samples[key]
+
+    def has_sampled(self, widths: Mapping[str, int]) -> bool:
+        """Tell whether a network was asked for before."""
+        return content_hash(dict(widths)) in self._samples
 
     def points(self, shape_key: str) -> list[tuple[tuple[int, int], float]]:
         """Return ((channels in, channels out), milliseconds) of every measurement of a layer shape."""
@@ -119,7 +134,7 @@ class Bench:
         return [((n_in, n_out), frac * scale[network]) for n_in, n_out, frac, network in self._points.get(shape_key, [])]
 
     def samples(self) -> tuple[Sample, ...]:
-        """Return all samples of this network."""
+        """Return all samples of this network that were asked for."""
         return tuple(self._samples.values())
 
     def close(self) -> None:
@@ -128,19 +143,74 @@ class Bench:
             self._reference.close()
             self._reference = None
 
+    def _measured(self, widths: Mapping[str, int]) -> Mapping[str, Any]:
+        """Measure a network and return it as it stands in the journal.
+
+        Without one of its blocks a network gives no points: layers beside the gap fuse with others than their shape says.
+        """
+        reference, model = self.reference(), self.model(widths)
+        n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
+        turns = [_turn(self.engine.node_times(model, n_runs, reference), self.layers) for _ in range(_N_TURNS)]
+        names = dict.fromkeys(name for turn in turns for name in turn.layers_frac)
+        layers_frac = {name: float(np.median([turn.layers_frac.get(name, 0.0) for turn in turns])) for name in names}
+        layers = () if self.removed(widths) else self.layers
+        event = {
+            "network": self.network.structure_hash,
+            "widths": dict(widths),
+            "ratio": float(np.median([turn.ratio for turn in turns])),
+            "dense_ms": min(turn.dense_ms for turn in turns),
+            "layers_frac": layers_frac,
+            "points": [[*layer.cell(widths), layers_frac.get(layer.name, 0.0)] for layer in layers],
+        }
+        self._journal().append(event)
+        return event
+
     def _journal(self) -> Journal:
         return self.cache.journal({"samples": _PROTOCOL, "fingerprint": self.engine.fingerprint()})
 
     def _read_cache(self) -> None:
         for event in self._journal():
-            self._file(event)
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # a damaged line is as good as none
+                if event["network"] == self.network.structure_hash:
+                    _sample(event)
+                    self._known[content_hash(event["widths"])] = event
+                else:
+                    self._file(event)
 
-    def _file(self, event: Mapping[str, Any]) -> Sample:
-        network = event["network"]
-        sample = Sample(event["widths"], event["ratio"], event["layers_frac"])
-        self._dense_ms.setdefault(network, []).append(event["dense_ms"])
-        for key, n_in, n_out, frac in event["points"]:
+    def _file(self, event: Mapping[str, Any]) -> None:
+        network, dense_ms = event["network"], float(event["dense_ms"])
+        points = [(str(key), int(n_in), int(n_out), float(frac)) for key, n_in, n_out, frac in event["points"]]
+        self._dense_ms.setdefault(network, []).append(dense_ms)
+        for key, n_in, n_out, frac in points:
             self._points.setdefault(key, []).append((n_in, n_out, frac, network))
-        if network == self.network.structure_hash:
-            self._samples[content_hash(dict(event["widths"]))] = sample
-        return sample
+
+
+def _sample(event: Mapping[str, Any]) -> Sample:
+    return Sample(dict(event["widths"]), float(event["ratio"]), dict(event["layers_frac"]))
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One profiled turn of a network beside the dense one; see `Sample` for the fields."""
+
+    ratio: float
+    dense_ms: float
+    layers_frac: Mapping[str, float]
+
+
+def _turn(times: NodeTimes, layers: Iterable[Layer]) -> _Turn:
+    assert times.reference_us is not None
+    assert times.ratio is not None
+    layers_us = _by_layer(times.net_us, layers)
+    scale = times.ratio / times.run_us  # the ratio is paired turn by turn, which the two quantiles are not
+    return _Turn(times.ratio, times.reference_us / 1e3, {name: us * scale for name, us in layers_us.items()})
+
+
+def _by_layer(nodes_us: Mapping[str, float], layers: Iterable[Layer]) -> dict[str, float]:
+    """Return the time of each layer: of its node and of the nodes "layer/part" that an operator may be written as."""
+    names = {layer.name for layer in layers}
+    layers_us: dict[str, float] = {}
+    for node, us in nodes_us.items():
+        name = node if node in names else node.rpartition("/")[0]
+        layers_us[name] = layers_us.get(name, 0.0) + us
+    return {name: us for name, us in layers_us.items() if name in names}

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from silicut.targets.layers import Layer
 
-TOLERANCE_FRAC = 0.02  # of a group's cost: smaller differences count as none
+TOLERANCE_FRAC = 0.02  # of a group's cost: smaller differences count as none; about the noise of one measurement
+_CLIFF_FRAC = 0.05  # above the next larger width: two and a half times that
+_LEAST_SLOPE, _SURE = 1 / 3, 2.0  # what counts as saving: part of proportional, and times its uncertainty
 _NEAR = (0, 1, 2, 4, 8, 16)  # distances below a width that are probed
 _CENTRES = (16, 32, 64)
 _MAX_LEVELS = 32
@@ -26,8 +30,8 @@ class Staircase:
         group: name of the group.
         widths: probed widths, increasing.
         costs_ms: milliseconds of all layers that touch the group, at each.
-        step: the smallest power of two such that widths between its multiples save nothing.
-        cliffs: probed widths that cost more than the next larger multiple of the step.
+        step: the largest power of two such that widths between its multiples save nothing.
+        cliffs: probed widths that cost clearly more than the next larger probed multiple of the step (and of 4).
     """
 
     group: str
@@ -51,10 +55,16 @@ def probe_widths(n_channels: int) -> tuple[int, ...]:
 
 
 def find_step(widths: Sequence[int], costs: Sequence[float], n_channels: int) -> int:
-    """Return the step of a staircase: the smallest power of two g such that nothing inside (k g - g, k g) is cheaper.
+    """Return the step of a staircase: the largest power of two g such that no width between multiples of g is cheaper.
 
-    A width inside a block saves something when its cost lies below the block's by more than the tolerance and more than
-    a third of what proportional cost would save.
+    From 1 on the step is doubled while the middles of the doubled blocks save nothing. What they save is a slope, fitted
+    to all probed blocks: the part of what cost in proportion to width would save. It counts if it is above a third and
+    twice above its standard deviation, so that noise does not break a staircase up.
+
+    Args:
+        widths: probed widths, increasing.
+        costs: at these widths, any unit.
+        n_channels: the full width; the step is at most that and at most 64.
 
     Example:
         >>> widths = list(range(1, 65))
@@ -65,21 +75,26 @@ def find_step(widths: Sequence[int], costs: Sequence[float], n_channels: int) ->
     """
     cost = dict(zip(widths, costs, strict=True))
     step = 1
-    while step * 2 <= min(n_channels, 64) and _saves_nothing_inside(cost, step * 2):
+    while step * 2 <= min(n_channels, 64) and _middles_save_nothing(cost, step * 2):
         step *= 2
     return step
 
 
-def _saves_nothing_inside(cost: Mapping[int, float], step: int) -> bool:
-    """Tell whether no probed width inside a block of `step` is cheaper than the block; at least one must be probed."""
-    inside = [(w, -(-w // step) * step) for w in cost if w % step and -(-w // step) * step in cost and w > step]
-    inside = inside or [(w, step) for w in cost if w < step and step in cost]
+def _middles_save_nothing(cost: Mapping[int, float], block: int) -> bool:
+    """Tell whether blocks of this many channels cost as much when half filled; at least one must be probed.
 
-    def saves(width: int, top: int) -> bool:
-        saved = 1 - cost[width] / cost[top]
-        return saved > max(TOLERANCE_FRAC, (1 - width / top) / 3)
-
-    return bool(inside) and not any(saves(width, top) for width, top in inside)
+    The first block counts only where there is no other: below one step engines often take another path.
+    """
+    half = block // 2
+    middles = [w for w in cost if w % block == half and w + half in cost]
+    middles = [w for w in middles if w > block] or middles
+    if not middles:
+        return False
+    proportional = np.array([half / (w + half) for w in middles])
+    saved = np.array([1 - cost[w] / cost[w + half] for w in middles])
+    slope = proportional @ saved / (proportional @ proportional)
+    deviation = np.sqrt(2) * TOLERANCE_FRAC / np.sqrt(proportional @ proportional)
+    return bool(slope <= max(_LEAST_SLOPE, _SURE * deviation))
 
 
 def staircase(group: str, n_channels: int, costs: Mapping[int, float]) -> Staircase:
@@ -87,13 +102,13 @@ def staircase(group: str, n_channels: int, costs: Mapping[int, float]) -> Stairc
     widths = tuple(sorted(costs))
     values = tuple(costs[w] for w in widths)
     step = find_step(widths, values, n_channels)
-    cliffs = tuple(w for w in widths if _is_cliff(w, costs, step))
+    cliffs = tuple(w for w in widths if _is_cliff(w, costs, max(step, _GRAIN)))
     return Staircase(group=group, widths=widths, costs_ms=values, step=step, cliffs=cliffs)
 
 
 def _is_cliff(width: int, costs: Mapping[int, float], step: int) -> bool:
-    larger = [costs[w] for w in costs if w > width and (w % max(step, 4) == 0 or w == max(costs))]
-    return bool(larger) and costs[width] > (1 + TOLERANCE_FRAC) * min(larger)
+    larger = [w for w in costs if w > width and (w % step == 0 or w == max(costs))]
+    return bool(larger) and costs[width] > (1 + _CLIFF_FRAC) * costs[min(larger)]
 
 
 def candidate_widths(n_channels: int, step: int, least: int = _GRAIN) -> tuple[int, ...]:
@@ -102,18 +117,21 @@ def candidate_widths(n_channels: int, step: int, least: int = _GRAIN) -> tuple[i
     Args:
         n_channels: the full width.
         step: of the staircase.
-        least: one more width below the step to offer, such as 1.
+        least: the smallest width to offer, also where it is below a step, such as 1.
 
     Example:
         >>> candidate_widths(64, 16)
         (4, 8, 12, 16, 32, 48, 64)
-        >>> candidate_widths(16, 8)
-        (4, 8, 16)
+        >>> candidate_widths(64, 16, 1)
+        (1, 4, 8, 12, 16, 32, 48, 64)
+        >>> candidate_widths(12, 2)
+        (4, 6, 8, 10, 12)
     """
     n_steps = -(-n_channels // step)
     stride = step * -(-n_steps // _MAX_LEVELS)
-    below = {least, *range(_GRAIN, step, max(_GRAIN, step // 4))}
-    return tuple(sorted({w for w in below | set(range(stride, n_channels, stride)) if w < n_channels} | {n_channels}))
+    part = max(_GRAIN, step // 4)
+    widths = {least, *range(part, step, part), *range(stride, n_channels, stride)}
+    return tuple(sorted({w for w in widths if least <= w < n_channels} | {n_channels}))
 
 
 def corner_widths(widths: Iterable[int], cost: Callable[[int], float]) -> tuple[int, ...]:
