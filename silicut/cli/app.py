@@ -21,6 +21,10 @@ from silicut.version import __version__
 # The base of typer's errors; its module differs between versions.
 _USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _OUTCOME, _INPUT, _BUG, _INTERRUPTED = 1, 2, 70, 130
+_AFTER_INTERRUPTION = {
+    "prune": "the same command with --resume goes on where it stopped",
+    "profile": "the same command goes on where it stopped",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,9 +65,11 @@ def run(arguments: list[str] | None = None) -> int:
     except SilicutError as error:
         return _say(str(error), _INPUT)
     except _USAGE_ERROR as error:
-        return _say(f"{error.format_message().rstrip('.')}. See: silicut --help", _INPUT)
+        problem = error.format_message().rstrip(".")  # empty where the help was shown for want of a command
+        return _say(f"{problem}. See: silicut --help", _INPUT) if problem else _INPUT
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; the same command with --resume goes on where it stopped", _INTERRUPTED)
+        after = _AFTER_INTERRUPTION.get(next(iter(arguments), ""), "nothing was written")
+        return _say(f"interrupted; {after}", _INTERRUPTED)
     except OSError as error:
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", _INPUT)
     except Exception as error:
@@ -73,5 +79,5 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
-    print(f"silicut: {sentence}", file=sys.stderr)
+    print(f"silicut: {' '.join(sentence.split())}", file=sys.stderr)
     return code

@@ -8,24 +8,26 @@ from typing import Annotated
 from typer import Argument, Option
 
 from silicut.cli.console import print_json, print_rich, progress_bars
-from silicut.records import BadFile
+from silicut.records import BadFile, ConfigError
 
 
 def measure(
     *,
     models: Annotated[list[Path], Argument(help="ONNX files; the first is the reference.")],
     engine: Annotated[str, Option(help="Engine to run on.")] = "onnxruntime",
-    threads: Annotated[int, Option(help="Threads of the engine.")] = 1,
-    batch: Annotated[int, Option(help="Batch size where a model leaves it free.")] = 1,
+    threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
+    batch: Annotated[int, Option(min=1, help="Batch size where a model leaves it free.")] = 1,
     seconds: Annotated[float, Option(help="At most this long.")] = 60.0,
-    seed: Annotated[int, Option(help="Seed of the order of runs.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Seed of the order of runs.")] = 0,
     json: Annotated[bool, Option("--json", help="Print the measurement as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Compare the latency of ONNX files: same rounds, random order, ratios with their interval."""
     for path in models:
         if not path.is_file():
-            raise BadFile(f"{path} does not exist; check the path")
+            raise BadFile(f"{path} {'is no file' if path.exists() else 'does not exist'}; give ONNX files")
+    if not seconds > 0:
+        raise ConfigError(f"seconds must be above 0, not {seconds:g}")
     from silicut.targets import MeasureOptions
     from silicut.targets import engine as engine_by_name
     from silicut.targets import measure as measure_models

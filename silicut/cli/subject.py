@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from silicut.records import ConfigError
+from silicut.records import ConfigError, SilicutError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from silicut.training import TrainingData
+    from silicut.training import Loss, Metric, TrainingData
 
 RANDOM = "random"
+_N_TRIED = 8  # images on which network, loss and metric are tried
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,16 @@ class Subject:
     data: TrainingData | None
 
 
-def open_subject(network: str, weights: str | None, data: str | None, input_shape: str | None, batch: int) -> Subject:
-    """Build a network, give it its weights and open its data.
+def open_subject(
+    network: str,
+    weights: str | None,
+    data: str | None,
+    input_shape: str | None,
+    batch: int,
+    *,
+    has_own_loss: bool = False,
+) -> Subject:
+    """Build a network, give it its weights, open its data and try them once, before anything slow starts.
 
     Args:
         network: a name of the zoo or "module:function".
@@ -40,21 +51,23 @@ def open_subject(network: str, weights: str | None, data: str | None, input_shap
         data: as `silicut.zoo.open_data` takes it, or None.
         input_shape: "3x224x224", or None for the zoo's or the data's.
         batch: images of the example.
+        has_own_loss: labels mean what the user's loss makes of them, so outputs are not counted against classes.
 
     Raises:
         ConfigError: anything does not fit together.
     """
     import torch
 
-    from silicut.zoo import open_data
-
-    if batch < 1:
-        raise ConfigError(f"batch must be 1 or more, not {batch}")
-    opened = None if data is None else open_data(data)
     module = _with_weights(network, weights).eval()
+    opened = None if data is None else _opened(data)
     shape = _shape(network, input_shape, opened)
     inputs = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
-    _check(module, inputs, opened)
+    output = _output(module, inputs)
+    if opened is not None and not has_own_loss and output.shape[-1] != opened.n_classes:
+        raise ConfigError(
+            f"the network must have as many outputs as {opened.name} has classes ({opened.n_classes}), "
+            f"not {output.shape[-1]}"
+        )
     return Subject(module, inputs, opened)
 
 
@@ -78,14 +91,40 @@ def _with_weights(network: str, weights: str | None) -> nn.Module:
     return module
 
 
+def _opened(spec: str) -> TrainingData:
+    """Open data and look at the first images of both kinds."""
+    import torch
+
+    from silicut.zoo import open_data
+
+    data = open_data(spec)
+    try:
+        pairs = [next(data.training_batches(0, _N_TRIED, 0), None), next(data.evaluation_batches(_N_TRIED), None)]
+    except SilicutError:
+        raise
+    except Exception as error:  # the user's loaders may raise anything
+        raise ConfigError(f"data {spec!r} cannot be read: {type(error).__name__}: {_reason(error)}") from error
+    for kind, pair in zip(("training", "evaluation"), pairs, strict=True):
+        if pair is None:
+            raise ConfigError(f"data {spec!r} must hold {kind} images, not none")
+        if tuple(pair[0].shape[1:]) != tuple(data.input_shape):
+            raise ConfigError(f"{kind} images of data {spec!r} must be {data.input_shape}, not {tuple(pair[0].shape[1:])}")
+        if not torch.isfinite(pair[0]).all():
+            raise ConfigError(f"{kind} images of data {spec!r} must be finite, not NaN or infinity")
+    return data
+
+
 def _shape(network: str, input_shape: str | None, data: TrainingData | None) -> tuple[int, ...]:
     from silicut.zoo import network_entry
 
     if input_shape is not None:
-        sizes = input_shape.lower().split("x")
-        if not all(size.isdigit() and int(size) > 0 for size in sizes):
-            raise ConfigError(f"input-shape must be like 3x224x224, not {input_shape!r}")
-        return tuple(map(int, sizes))
+        shape = _parsed(input_shape)
+        if data is not None and shape != tuple(data.input_shape):
+            raise ConfigError(
+                f"input-shape must be that of {data.name} ({'x'.join(map(str, data.input_shape))}), not {input_shape!r}; "
+                "leave it out"
+            )
+        return shape
     if data is not None:
         return data.input_shape
     if ":" in network:
@@ -93,24 +132,94 @@ def _shape(network: str, input_shape: str | None, data: TrainingData | None) -> 
     return network_entry(network).input_shape
 
 
-def _check(module: nn.Module, inputs: torch.Tensor, data: TrainingData | None) -> None:
-    """Run the network once: wrong sizes, wrong classes and NaN are found before anything slow starts."""
+def _parsed(input_shape: str) -> tuple[int, ...]:
+    sizes = input_shape.lower().split("x")
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise ConfigError(f"input-shape must be like 3x224x224, not {input_shape!r}")
+    return tuple(map(int, sizes))
+
+
+def _output(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Run the network on random inputs and return its first output."""
     import torch
 
     try:
         with torch.no_grad():
             output = module(inputs)
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the network cannot take inputs of shape {tuple(inputs.shape)} ({reason}); give its --input-shape or other data"
+            f"the network cannot take inputs of shape {tuple(inputs.shape)} ({_reason(error)}); give its --input-shape or "
+            "other data"
         ) from error
-    first = (
-        output if isinstance(output, torch.Tensor) else next(iter(output.values() if isinstance(output, dict) else output))
-    )
+    outputs = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else [output]
+    first = next(iter(outputs), None)
+    if not isinstance(first, torch.Tensor) or not first.ndim:
+        raise ConfigError(f"the network must return a tensor, or several, of one row an image, not {_kind(first)}")
     if not torch.isfinite(first).all():
         raise ConfigError("the network returns NaN or infinity on a random input; its weights are damaged or diverged")
-    if data is not None and first.shape[-1] != data.n_classes:
-        raise ConfigError(
-            f"the network must have as many outputs as {data.name} has classes ({data.n_classes}), not {first.shape[-1]}"
-        )
+    return first
+
+
+def own_loss(name: str | None, subject: Subject) -> Loss | None:
+    """Return the user's loss, tried on the first images; None for None.
+
+    Raises:
+        ConfigError: there is none of that name or no data to use it on, it fails, or it does not return a finite scalar.
+    """
+    if name is None:
+        return None
+    loss, value = _tried(name, "loss", subject)
+    if _kind(value) != "a tensor of shape ()" or not value.isfinite():
+        raise ConfigError(f"loss {name!r} must return a finite tensor of shape (), not {_kind(value)}")
+    return loss
+
+
+def own_metric(name: str | None, subject: Subject) -> Metric | None:
+    """Return the user's metric, tried on the first images; None for None.
+
+    Raises:
+        ConfigError: there is none of that name or no data to use it on, it fails, or it does not return one value an image.
+    """
+    if name is None:
+        return None
+    metric, value = _tried(name, "metric", subject)
+    n = len(next(subject.data.evaluation_batches(_N_TRIED))[1]) if subject.data else 0
+    if _kind(value) != f"a tensor of shape ({n},)":
+        raise ConfigError(f"metric {name!r} must return a tensor of shape ({n},) for {n} images, not {_kind(value)}")
+    return metric
+
+
+def _tried(name: str, kind: str, subject: Subject) -> tuple[Callable[..., Any], Any]:
+    """Return the user's function of (outputs, labels), its failures made into sentences, and what it gives."""
+    import torch
+
+    from silicut.zoo import user_function
+
+    if subject.data is None:
+        raise ConfigError(f"{kind} {name!r} must come with --data, not without")
+    function = _with_sentences(user_function(name, kind), f"{kind} {name!r}")
+    x, y = next(subject.data.evaluation_batches(_N_TRIED))
+    with torch.no_grad():
+        return function, function(subject.module(x), y)
+
+
+def _with_sentences(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except SilicutError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{what} failed when called: {type(error).__name__}: {_reason(error)}") from error
+
+    return called
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _kind(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"

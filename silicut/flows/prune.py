@@ -7,8 +7,10 @@ in the run's folder when there is one, so that a run can be stopped and resumed.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,21 +20,23 @@ import torch
 from torch import nn
 
 from silicut.compress import Plan, Restrictions, Scores, kept_channels, pruned, removed_by
+from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.compress.taylor import taylor
 from silicut.flows.budget import Budget
 from silicut.flows.export import Agreement, agreement, save_model
 from silicut.flows.pruning_problem import LATENCY, VALUES, Subject, score
-from silicut.flows.run_folder import RunFolder
+from silicut.flows.run_folder import PROFILE, RunFolder
 from silicut.flows.verify import DENSE, PRUNED, Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.graph.onnx_writer import to_onnx
-from silicut.records import Cache, ConfigError, NumericMismatch, Progress, Record, silent
-from silicut.search import SOLVERS
+from silicut.records import Cache, ConfigError, NothingToPrune, NumericMismatch, Progress, Record, silent
+from silicut.search import SOLVERS, Variable
 from silicut.targets import Engine, Measurement, MeasureOptions, measure
 from silicut.targets.profile import Profile, ProfileOptions, profile_network
 from silicut.training import RECOVERY, EpochResult, Loss, Metric, Recipe, TrainingData, evaluate, fit, recalibrate_batch_norm
 
+_PLAN = "plan"
 _CALIBRATION_IMAGES = 2000
 _TAYLOR_BATCHES, _TAYLOR_BATCH_SIZE = 32, 64
 _AGREEMENT_IMAGES = 64
@@ -154,10 +158,14 @@ def prune(  # noqa: PLR0913
     metric: Metric | None = None,
     options: PruneOptions | None = None,
     folder: RunFolder | str | Path | None = None,
+    resumes: bool = False,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Pruned:
     """Prune a trained network so that it measures within a latency budget on an engine.
+
+    With a folder every step's result is kept as soon as it is there, and the same call with `resumes` goes on behind the
+    last one; a run that fails before it has a plan leaves the folder as it was.
 
     Args:
         model: the trained network; it is not changed.
@@ -169,22 +177,26 @@ def prune(  # noqa: PLR0913
         loss: of (outputs, labels) for fine-tuning and "taylor"; cross-entropy by default.
         metric: which outputs count as right; top-1 by default.
         options: everything else.
-        folder: where to keep results as they are made; an existing run is resumed only through a `RunFolder`.
+        folder: where to keep results as they are made: new or empty.
+        resumes: go on with the run in `folder`; network, budget, engine and options must be those it was begun with.
         cache: where profiles are kept; the user's cache folder by default.
         progress: told every step.
 
     Raises:
         UnsupportedModel: the network cannot be captured.
         NothingToPrune, DoesNotFit, NotFaster, TooNoisy: there is no plan; the message says what there is.
+        OutputExists: `folder` holds something and `resumes` is False.
+        ConfigError: options do not fit the network, or a resumed run was begun with others.
     """
     from silicut.targets import engine as engine_by_name
 
     batch = int((inputs if isinstance(inputs, torch.Tensor) else inputs[0]).shape[0])
     target = engine_by_name(engine, n_threads=1, batch=batch) if isinstance(engine, str) else engine
-    if isinstance(folder, str | Path):
-        folder = RunFolder(folder, {"budget": budget})
     task = _Task(model, inputs, Budget.parse(budget), target, options or PruneOptions(), data, evaluate, loss, metric)
-    return _Run(task, folder, cache or Cache(), progress).pruned()
+    if isinstance(folder, str | Path):
+        folder = RunFolder(folder, task.settings(), resumes=resumes)
+    with nullcontext() if folder is None else folder.kept_from(_PLAN):
+        return _Run(task, folder, cache or Cache(), progress).pruned()
 
 
 @dataclass
@@ -201,6 +213,11 @@ class _Task:
     loss: Loss | None
     metric: Metric | None
 
+    def settings(self) -> dict[str, Any]:
+        """Return what a resumed run must ask again; a dry run may be gone on with to its end."""
+        options = {name: value for name, value in asdict(self.options).items() if name != "is_dry_run"}
+        return {"budget": str(self.budget), "data": None if self.data is None else self.data.name, **options}
+
 
 class _Run:
     """One run, step by step; properties are made when first needed."""
@@ -213,6 +230,7 @@ class _Run:
 
     def pruned(self) -> Pruned:
         task, data = self._task, self._task.data
+        self._check()
         self._stage(DENSE, task.model)
         outcome, plan = self._outcome, self._plan
         network = pruned(self._subject.network, plan.kept, plan.removed_blocks)
@@ -230,6 +248,19 @@ class _Run:
         agreed = self._export(module, network)
         measurement = self._record("measured", Measurement, lambda: self._measure(network))
         return self._result(module, network, own is not None, epochs, measurement, agreed)
+
+    def _check(self) -> None:
+        """Find what is wrong before anything slow starts."""
+        task, subject = self._task, self._subject
+        all_widths = [Variable(g.name, tuple(range(1, g.n_channels + 1))) for g in subject.channels.groups]
+        free = restricted(all_widths, subject.channels, subject.blocks, self._options.restrictions)
+        if free and all(len(group.levels) == 1 for group in free):
+            raise NothingToPrune("the freeze patterns leave no channel and no residual block to remove; freeze fewer layers")
+        if task.data is None:
+            _ = self._scores  # quickly made, or refused for want of data
+        if self._folder is not None:
+            network, engine = subject.network, task.engine.fingerprint()
+            self._folder.works_on({"network": network.structure_hash, "weights": network.weights_hash, "engine": engine})
 
     def _result(
         self,
@@ -267,6 +298,9 @@ class _Run:
 
     @cached_property
     def _profile(self) -> Profile:
+        path = None if self._folder is None else self._folder.file(PROFILE)
+        if path is not None and path.exists():
+            return Profile.load(path)
         profile = profile_network(
             self._subject.network,
             self._task.engine,
@@ -274,8 +308,8 @@ class _Run:
             options=self._options.profiling,
             progress=self._progress,
         )
-        if self._folder is not None:
-            profile.save(self._folder.file("profile.json"))
+        if path is not None:
+            profile.save(path)
         return profile
 
     @cached_property
@@ -306,7 +340,7 @@ class _Run:
 
     @cached_property
     def _outcome(self) -> Outcome:
-        outcome: Outcome = self._record("plan", Outcome, lambda: self._verifier.run(self._task.budget))
+        outcome: Outcome = self._record(_PLAN, Outcome, lambda: self._verifier.run(self._task.budget))
         return outcome
 
     @cached_property
@@ -358,7 +392,10 @@ class _Run:
     def _quality(self, module: nn.Module) -> dict[str, Any]:
         """Return the user's figure, or which evaluation images are right, as packed bits."""
         if self._task.evaluate is not None:
-            return {"score": float(self._task.evaluate(module))}
+            found = float(self._task.evaluate(module))
+            if not math.isfinite(found):
+                raise ConfigError(f"evaluate must return a finite number, not {found}")
+            return {"score": found}
         assert self._task.data is not None
         right = evaluate(module, self._task.data, self._task.metric).is_correct
         return {"n": len(right), "right": np.packbits(right).tobytes().hex()}
@@ -377,12 +414,13 @@ class _Run:
             on_epoch=self._log_epoch,
             progress=self._progress,
         )
+        for result in results:  # a kill may have come between an epoch's checkpoint and its line
+            self._log_epoch(result)
         self._stage("fine-tuned", module)
         return tuple(results)
 
     def _log_epoch(self, result: EpochResult) -> None:
-        if self._folder is not None:
-            self._folder.journal.append({"epoch": result.epoch, "loss": result.loss, "seconds": result.seconds})
+        self._step(f"epoch {result.epoch}", lambda: asdict(result))
 
     def _export(self, module: nn.Module, network: Network) -> Agreement:
         images = self._images(network)
@@ -413,5 +451,7 @@ class _Run:
 
 
 def _weights(module: nn.Module, network: Network) -> Mapping[str, np.ndarray]:
+    """Return a module's weights by the network's names; constants, which no state dict holds, are the network's."""
     state = module.state_dict()
-    return {name: state[name].detach().cpu().contiguous().numpy().copy() for name in network.parameters}
+    trained = {n: state[n].detach().cpu().contiguous().numpy().copy() for n in network.parameters if n in state}
+    return {**network.parameters, **trained}

@@ -42,7 +42,10 @@ class RunFolder:
         if resumes:
             self._compare(self._settings(), settings)
         elif self._was_there and any(self.path.iterdir()):
-            raise OutputExists(f"{self.path} is not empty and nothing in it was changed; choose a new folder or add --resume")
+            raise OutputExists(
+                f"{self.path} is not empty and nothing in it was changed; choose a new folder, or resume the run in it "
+                "(--resume, resumes=True)"
+            )
         else:
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
         self.journal = Journal(self.path / _JOURNAL)
@@ -50,7 +53,7 @@ class RunFolder:
 
     def _settings(self) -> dict[str, Any]:
         if not (self.path / _SETTINGS).is_file():
-            raise BadFile(f"{self.path} holds no run to resume; leave --resume out to start one")
+            raise BadFile(f"{self.path} holds no run to resume; start one without --resume (resumes=True)")
         settings = read_json(self.path / _SETTINGS)
         if not isinstance(settings, dict):
             raise BadFile(f"{self.path / _SETTINGS} is damaged; start the run again in a new folder")

@@ -106,6 +106,8 @@ class Verifier:
         """
         dense_ms = self.profile.dense_ms if budget.is_relative else self._dense_ms()
         limit = budget.limit_frac(dense_ms)
+        if limit >= 1:
+            raise NotFaster(f"the dense network takes {dense_ms:.3g} ms, which is within {budget}; ask for less")
         self._check_reachable(budget, limit, dense_ms)
         tried: list[tuple[Round, Solution, Measurement]] = []
         target = _AIM_FRAC * limit
@@ -150,10 +152,12 @@ class Verifier:
     def _check_reachable(self, budget: Budget, limit: float, dense_ms: float) -> None:
         least = cheapest(self._problem(1.0), LATENCY, self.options.time_limit_s).costs[LATENCY] / self.profile.dense_ms
         if least > _LAUNCH_BOUND_FRAC:
+            is_restricted = self.restrictions.freeze or self.restrictions.keep or not self.restrictions.may_remove_blocks
+            advice = "leave more layers and blocks free" if is_restricted else "try a larger batch or larger inputs"
             raise NotFaster(
                 f"pruning cannot make this network faster here: with the least channels it is predicted to take "
                 f"{100 * least:.0f} % of the dense latency ({self.profile.dense_ms:.3g} ms), so most of its time does not "
-                "depend on widths; try a larger batch, larger inputs, or removing whole blocks"
+                f"depend on what may be removed; {advice}"
             )
         if least > limit:
             raise DoesNotFit(
