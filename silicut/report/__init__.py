@@ -1,0 +1,49 @@
+"""Records to terminal tables, CSV, figures and a self-contained HTML page.
+
+Names are loaded on first use: figures need matplotlib and the page jinja2 as well, both in the extra "report".
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from silicut.report.figures.stacked import stacked_png as stacked_png
+    from silicut.report.figures.stacked import stacked_svg_file as stacked_svg_file
+    from silicut.report.page import render_page as render_page
+    from silicut.report.summary import Epoch as Epoch
+    from silicut.report.summary import FrozenSummary as FrozenSummary
+    from silicut.report.summary import GroupSummary as GroupSummary
+    from silicut.report.summary import Latency as Latency
+    from silicut.report.summary import LayerSummary as LayerSummary
+    from silicut.report.summary import NetworkSize as NetworkSize
+    from silicut.report.summary import OnnxAgreement as OnnxAgreement
+    from silicut.report.summary import Outcome as Outcome
+    from silicut.report.summary import Ratio as Ratio
+    from silicut.report.summary import Round as Round
+    from silicut.report.summary import RunSummary as RunSummary
+    from silicut.report.summary import Search as Search
+    from silicut.report.summary import Stage as Stage
+    from silicut.report.terminal import layers_csv as layers_csv
+    from silicut.report.terminal import measurement_table as measurement_table
+    from silicut.report.terminal import profile_table as profile_table
+    from silicut.report.terminal import summary_table as summary_table
+
+_PLACES = {
+    "figures.stacked": ("stacked_png", "stacked_svg_file"),
+    "page": ("render_page",),
+    "summary": tuple(
+        "Epoch FrozenSummary GroupSummary Latency LayerSummary NetworkSize OnnxAgreement Outcome Ratio Round RunSummary "
+        "Search Stage".split()
+    ),
+    "terminal": ("layers_csv", "measurement_table", "profile_table", "summary_table"),
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+__all__ = list(_PLACE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACE_OF[name]}"), name)
