@@ -1,0 +1,127 @@
+"""One pruning run as one self-contained HTML page: it loads nothing, works on phones, in the dark and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from silicut.records import ToolMissing
+from silicut.report import wording
+from silicut.report.figures.charts import epochs_svg, validation_svg
+from silicut.report.figures.stacked import stacked_svg
+from silicut.report.figures.staircases import Panel, panels_of, staircase_svg
+from silicut.report.sections import Section, sections_of
+from silicut.report.summary import LayerSummary, RunSummary
+from silicut.report.theme import DARK, LIGHT, css_variables
+
+_TEMPLATE = "page.html.jinja"
+_N_PANELS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class _LayerRow:
+    """One line of the table of layers; bars are in per cent of the longest one."""
+
+    layer: LayerSummary
+    section: int
+    dense_bar: float
+    pruned_bar: float
+
+
+def render_page(summary: RunSummary) -> str:
+    """Return the page: HTML text that refers to nothing outside itself, the same for the same summary.
+
+    Raises:
+        ToolMissing: jinja2 or matplotlib is not installed (extra "report").
+    """
+    template = _environment().get_template(_TEMPLATE)
+    sections = sections_of(summary.layers)
+    ms = (summary.dense.ms, summary.predicted_ms, summary.measured.ms, summary.target_ms)
+    return str(
+        template.render(
+            run=summary,
+            headline=wording.headline(summary),
+            engine=wording.engine_text(summary.settings),
+            loss=wording.accuracy_loss(summary.stages),
+            decimals=wording.shared_decimals(ms),
+            sections=sections,
+            rows=_layer_rows(sections),
+            layer_decimals=wording.decimals_for(max(layer.dense_ms for layer in summary.layers)),
+            panels=_panels(summary),
+            n_panels_shown=_N_PANELS_SHOWN,
+            figures=_figures(summary),
+            validation_sentences=wording.validation_sentences(summary.validation) if summary.validation else [],
+            fingerprint=_plain_values(summary.fingerprint),
+            themes={"light": _safe(css_variables(LIGHT)), "dark": _safe(css_variables(DARK))},
+        )
+    )
+
+
+def _environment() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise ToolMissing("jinja2", "report") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ms": wording.ms_text,
+        "percent": wording.percent_text,
+        "count": wording.count_text,
+        "listing": wording.listing,
+        "wilson": wording.wilson_interval,
+    }
+    environment.globals |= {
+        "accuracy_sentence": wording.accuracy_sentence,
+        "change": wording.change_text,
+        "error": wording.error_text,
+        "interval": wording.interval_text,
+    }
+    return environment
+
+
+def _safe(text: str) -> Any:
+    """Return text of our own making, marked as HTML."""
+    import markupsafe  # comes with jinja2
+
+    return markupsafe.Markup(text)
+
+
+def _figures(summary: RunSummary) -> dict[str, Any]:
+    figures = {"stacked": stacked_svg(summary), "stacked_narrow": stacked_svg(summary, is_narrow=True)}
+    if summary.validation is not None:
+        figures["validation"] = validation_svg(summary.validation)
+    if summary.epochs:
+        figures["epochs"] = epochs_svg(summary.epochs)
+    return {name: _safe(svg) for name, svg in figures.items()}
+
+
+def _panels(summary: RunSummary) -> list[tuple[Panel, Any]]:
+    """Return the panels with their drawings: in the order of the network, but the costliest ones before the fold."""
+    panels = panels_of(summary.groups)
+    costliest = sorted(panels, key=lambda panel: -panel.dense_ms)[:_N_PANELS_SHOWN]
+    ordered = [p for p in panels if p in costliest] + [p for p in panels if p not in costliest]
+    return [(panel, _safe(staircase_svg(panel, number))) for number, panel in enumerate(ordered)]
+
+
+def _layer_rows(sections: tuple[Section, ...]) -> list[_LayerRow]:
+    layers = [(number, layer) for number, section in enumerate(sections) for layer in section.layers]
+    longest_ms = max(max(layer.dense_ms, layer.pruned_ms) for _, layer in layers) or 1.0
+    return [
+        _LayerRow(layer, number, 100 * layer.dense_ms / longest_ms, 100 * layer.pruned_ms / longest_ms)
+        for number, layer in layers
+    ]
+
+
+def _plain_values(values: Mapping[str, Any]) -> dict[str, str]:
+    def plain(value: Any) -> str:
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    return {key.removeprefix("n_").replace("_", " "): plain(value) for key, value in values.items()}

@@ -1,0 +1,169 @@
+"""The same results for a terminal: rich renderables that the command line prints, and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from silicut.report import wording
+from silicut.report.summary import NetworkSize, RunSummary, Stage
+from silicut.targets.measure import Measurement, Timing
+from silicut.targets.profile import Profile
+
+CSV_COLUMNS = (
+    "name",
+    "shape",
+    "n_in_dense",
+    "n_in_pruned",
+    "n_out_dense",
+    "n_out_pruned",
+    "dense_ms",
+    "pruned_ms",
+    "is_removed",
+)
+"""The columns of `layers_csv`: the fields of `LayerSummary`."""
+
+_N_LEVELS_SHOWN = 8
+
+
+def summary_table(summary: RunSummary) -> Group:
+    """Return a run's findings: headline, latency and size before and after, accuracy by stage, outcome and warnings."""
+    loss = wording.accuracy_loss(summary.stages)
+    parts: list[Text | Table] = [Text(wording.headline(summary), style="bold")]
+    if loss is not None:
+        parts.append(Text(wording.accuracy_sentence(loss)))
+    parts.append(_before_and_after(summary))
+    if summary.stages:
+        parts.append(_accuracy_table(summary.stages))
+    parts.append(Text(summary.outcome.sentence, style="green" if summary.is_within_budget else "red"))
+    if summary.outcome.next_ms is not None:
+        parts.append(Text(f"next better plan: {wording.ms_text(summary.outcome.next_ms)}, predicted"))
+    parts += [Text(f"warning: {warning}", style="yellow") for warning in summary.warnings]
+    return Group(*parts)
+
+
+def measurement_table(measurement: Measurement) -> Table:
+    """Return the latencies of networks measured together, their ratios to the reference (median over rounds, and fastest run
+    over fastest run) and how many runs these are over; warnings are the caption."""
+    table = _table(
+        "network", "latency", "95 % interval", f"relative to {measurement.reference}", "95 % interval", "fastest runs", "n"
+    )
+    table.title = Text(f"measured on {wording.engine_text(measurement.settings)}")
+    decimals = wording.shared_decimals(timing.latency_ms for timing in measurement.timings.values())
+    for name, timing in measurement.timings.items():
+        _add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
+    if measurement.warnings:
+        table.caption = Text("\n".join(f"warning: {warning}" for warning in measurement.warnings), style="yellow")
+    return table
+
+
+def profile_table(profile: Profile) -> Group:
+    """Return what a profile found: latency, groups with their stairs and legal widths, how well it predicts."""
+    check = profile.validation
+    table = _table("channel group", "channels", "step", "cliffs at", "legal widths", "ms (dense)")
+    levels = {variable.name: variable.levels for variable in profile.variables}
+    for stairs in profile.staircases:
+        _add_row(
+            table,
+            stairs.group,
+            str(stairs.widths[-1]),
+            str(stairs.step),
+            _numbers(stairs.cliffs) or "none",
+            _numbers(levels[stairs.group]),
+            f"{stairs.costs_ms[-1]:.{wording.decimals_for(profile.dense_ms) + 1}f}",
+        )
+    cpu = profile.fingerprint.get("cpu", "this machine")
+    where = f"{wording.engine_text(profile.settings)} on {cpu}"
+    return Group(
+        Text(f"{wording.ms_text(profile.dense_ms)} measured: the dense network, {where}", style="bold"),
+        table,
+        *(Text(sentence) for sentence in wording.validation_sentences(check)),
+        Text(f"{profile.n_measured} networks were measured for it."),
+    )
+
+
+def layers_csv(summary: RunSummary) -> str:
+    """Return the layers as CSV text: a header of `CSV_COLUMNS`, then a line for each layer, in order of execution."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([getattr(layer, column) for column in CSV_COLUMNS] for layer in summary.layers)
+    return text.getvalue()
+
+
+def _before_and_after(summary: RunSummary) -> Table:
+    table = _table("", "dense", "pruned", "change", "")
+    table.columns[-1].justify = "left"
+    for row in (*_latency_rows(summary), *_size_rows(summary.dense_size, summary.pruned_size)):
+        _add_row(table, *row)
+    if summary.removed_blocks:
+        _add_row(table, "blocks removed", "", str(len(summary.removed_blocks)), "", wording.listing(summary.removed_blocks))
+    return table
+
+
+def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    ms = (summary.dense.ms, summary.predicted_ms, summary.measured.ms, summary.target_ms)
+    decimals = wording.shared_decimals(ms)
+    dense, predicted, measured, target = (wording.ms_text(number, decimals) for number in ms)
+    change, interval = wording.change_text(1, summary.ratio.ratio), wording.interval_text(summary.measured, decimals)
+    speedup, low, high = summary.ratio.speedup
+    return [
+        ("latency, measured", dense, measured, change, interval),
+        ("latency, predicted", "", predicted, "", wording.error_text(summary.predicted_ms, summary.measured.ms)),
+        ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+        ("speed-up, measured", "", f"{speedup:.2f}x", "", f"95 %: {low:.2f} to {high:.2f}"),
+    ]
+
+
+def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]:
+    sizes = (
+        ("parameters", "", dense.n_parameters, pruned.n_parameters),
+        ("multiply-accumulates", "", dense.n_macs, pruned.n_macs),
+        ("ONNX file", "B", dense.file_bytes, pruned.file_bytes),
+    )
+    return [
+        (name, wording.count_text(was, unit), wording.count_text(now, unit), wording.change_text(was, now), "")
+        for name, unit, was, now in sizes
+    ]
+
+
+def _accuracy_table(stages: tuple[Stage, ...]) -> Table:
+    table = _table("accuracy, measured", "right", "95 % interval", "images")
+    for stage in stages:
+        low, high = wording.wilson_interval(stage)
+        accuracy = wording.percent_text(stage.accuracy_frac, 2)
+        _add_row(table, stage.name, accuracy, f"{100 * low:.2f} to {100 * high:.2f}", f"{stage.n_correct:,} of {stage.n:,}")
+    return table
+
+
+def _timing_cells(timing: Timing, decimals: int, *, is_reference: bool) -> tuple[str, ...]:
+    latency = f"{timing.latency_low_ms:.{decimals}f} to {timing.latency_high_ms:.{decimals}f}"
+    ratio = f"{timing.ratio_low:.3f} to {timing.ratio_high:.3f}"
+    intervals = ("", "") if is_reference else (latency, ratio)
+    ratios = (f"{timing.ratio:.3f}", intervals[1], f"{timing.ratio_of_minima:.3f}")
+    return wording.ms_text(timing.latency_ms, decimals), intervals[0], *ratios, str(timing.n)
+
+
+def _table(*headings: str) -> Table:
+    from rich import box
+
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(Text(heading), justify="right" if number else "left")
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as plain text: names may hold what rich would read as markup."""
+    table.add_row(*map(Text, cells))
+
+
+def _numbers(numbers: tuple[int, ...]) -> str:
+    if len(numbers) <= _N_LEVELS_SHOWN:
+        return " ".join(map(str, numbers))
+    half = _N_LEVELS_SHOWN // 2
+    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"
