@@ -1,0 +1,260 @@
+"""The main job, measured: does a network pruned to a latency *measure* so, what does it cost in accuracy, how good are the
+latency model and the solvers, and how long does it all take?
+
+    python bench/main_job/run.py --cifar10 DIR [--published FILE] [--only QUESTION ...] [--quick]
+
+Questions: model, solvers, time, budgets, accuracy. Every row reaches its CSV file in results/ when it is known; rows that
+are there are not made again, so the study can be stopped and resumed. The README's tables are printed from those files by
+`python bench/main_job/tables.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
+from silicut.compress import Restrictions
+from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem, score
+from silicut.flows.run_folder import RunFolder
+from silicut.flows.summary import Label, summarise, write_report
+from silicut.flows.verify import DENSE, PRUNED
+from silicut.graph import capture, fold_batch_norm
+from silicut.graph.onnx_writer import to_onnx
+from silicut.records import Cache, DoesNotFit, Event
+from silicut.search import Problem, Solution, solve
+from silicut.targets import machine_fingerprint
+from silicut.training import RECOVERY
+from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights, network, network_entry, open_data
+
+HERE = Path(__file__).parent
+NETWORKS = ("resnet56-projection", "resnet18-half", "resnet18")
+BUDGETS = {"resnet56-projection": (70, 60, 50, 40), "resnet18-half": (70, 50, 35), "resnet18": (70, 50, 35)}
+ACCURACY = ("resnet18-half", "resnet56-projection", "resnet20", "resnet56")
+
+
+class Table:
+    """A CSV file whose rows are known by some of their columns; a row that is there is not made again."""
+
+    def __init__(self, name: str, keys: tuple[str, ...]) -> None:
+        self.path, self.keys = HERE / "results" / f"{name}.csv", keys
+
+    def rows(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def has(self, **key: Any) -> bool:
+        return any(all(row[k] == str(key[k]) for k in self.keys) for row in self.rows())
+
+    def add(self, **row: Any) -> None:
+        row |= conditions()
+        self.path.parent.mkdir(exist_ok=True)
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if is_new:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())[:200], flush=True)
+
+
+def conditions() -> dict[str, str]:
+    """What every row carries: machine, versions, threads, code."""
+    code = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False)
+    packages = " ".join(f"{p} {metadata.version(p)}" for p in ("torch", "onnxruntime", "scipy"))
+    machine = machine_fingerprint()
+    return {
+        "machine": f"{machine['cpu']} {machine['cpu_family_model_stepping']} x{machine['n_cores']}",
+        "versions": f"python {platform.python_version()} {packages}",
+        "threads": "1",
+        "batch": "1",
+        "code": code.stdout.strip(),
+    }
+
+
+def load(name: str, published: Path | None = None) -> torch.nn.Module:
+    """Return a network with its bundled, published or (seeded) random weights."""
+    torch.manual_seed(0)
+    module = network(name).eval()
+    if name == "resnet56" and published is not None:
+        assign_weights(module, load_weights(published))
+    elif name in bundled_names():
+        assign_weights(module, load_weights(bundled_weights(name)))
+    return module
+
+
+def example(name: str) -> torch.Tensor:
+    """Return one input."""
+    return torch.randn(1, *network_entry(name).input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def show(event: Event) -> None:
+    """Print finished stages."""
+    if event.n_done == event.n_total:
+        print(f"    {event.stage}: {event.note}", file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass
+class Study:
+    """Arguments of the study."""
+
+    cifar10: Path | None
+    published: Path | None
+    work: Path
+    is_quick: bool
+
+    @property
+    def cache(self) -> Cache:
+        return Cache(self.work / "cache")
+
+    def profile(self, name: str, cache: Cache | None = None) -> Any:
+        captured = capture(load(name, self.published), example(name))
+        return captured, profile_network(captured, engine("onnxruntime"), cache=cache or self.cache, progress=show)
+
+    def model(self) -> None:
+        """Is the sum of layers right? On 20 random legal prunings, beside the sum of isolated layers."""
+        table = Table("latency_model", ("network",))
+        for name in NETWORKS:
+            if not table.has(network=name):
+                _, profile = self.profile(name)
+                v = profile.validation
+                table.add(
+                    network=name, n=len(v.measured_ms), dense_ms=profile.dense_ms, r2=v.r2,
+                    mean_error_frac=v.mean_error_frac, max_error_frac=v.max_error_frac,
+                    isolated_mean_error_frac=v.isolated_mean_error_frac, isolated_max_error_frac=v.isolated_max_error_frac,
+                    n_measured=profile.n_measured, seed=profile.options.seed,
+                )  # fmt: skip
+
+    def solvers(self) -> None:
+        """Is the coupled solver fast, proven and at least as good as every other at equal true cost?"""
+        table = Table("solvers", ("network", "budget", "value", "solver"))
+        for name in NETWORKS:
+            captured, profile = self.profile(name)
+            subject = Subject.of(captured)
+            for value in ("sp-lamp", "log-energy"):
+                scores = score(subject, value)
+                for budget in (70, 50, 35):
+                    limit_ms = budget / 100 * profile.dense_ms
+
+                    def problem(target_ms: float, scores: Any = scores) -> Problem:
+                        return pruning_problem(subject, profile, scores, Restrictions(), target_ms)  # noqa: B023
+
+                    for solver in ("coupled", "knapsack", "descent"):
+                        if not table.has(network=name, budget=budget, value=value, solver=solver):
+                            found = at_true_cost(problem, solver, limit_ms)
+                            table.add(
+                                network=name, budget=budget, value=value, solver=solver, plan_value=found.value,
+                                cost_frac=found.costs[LATENCY] / profile.dense_ms, gap_frac=found.gap_frac,
+                                time_s=found.time_s, is_proven=found.is_proven,
+                            )  # fmt: skip
+
+    def time(self) -> None:
+        """How long does a cold and a warm profile of ResNet-18 at 224 take?"""
+        table = Table("time", ("what",))
+        if table.has(what="warm profile resnet18"):
+            return
+        cold = Cache(self.work / f"cold-{int(time.time())}")
+        for what in ("cold profile resnet18", "warm profile resnet18"):
+            captured = capture(load("resnet18"), example("resnet18"))
+            started = time.monotonic()
+            profile_network(captured, engine("onnxruntime"), cache=cold, progress=show)
+            table.add(what=what, seconds=time.monotonic() - started)
+
+    def budgets(self) -> None:
+        """Is the budget met? Plan, then measure again apart from the loop that chose it."""
+        table = Table("budgets", ("network", "budget", "seed"))
+        for name, budget in ((n, b) for n in NETWORKS for b in BUDGETS[n]):
+            if table.has(network=name, budget=budget, seed=0):
+                continue
+            options = PruneOptions(recipe=None, is_dry_run=True)
+            result = prune(
+                load(name, self.published), example(name), f"{budget}%", options=options, cache=self.cache, progress=show
+            )
+            models = {DENSE: to_onnx(fold_batch_norm(result.dense), batch=1),
+                      PRUNED: to_onnx(fold_batch_norm(result.network), batch=1)}  # fmt: skip
+            again = measure(engine("onnxruntime"), models, DENSE, MeasureOptions(seed=1)).timings[PRUNED]
+            following = result.outcome.next_better_frac
+            limit = budget / 100
+            table.add(
+                network=name, budget=budget, seed=0, predicted_frac=result.outcome.rounds[-1].predicted_frac,
+                loop_ratio=result.measurement.timings[PRUNED].ratio, ratio=again.ratio, ratio_low=again.ratio_low,
+                ratio_high=again.ratio_high, next_better_frac=following or 1.0, n_rounds=len(result.outcome.rounds),
+                n_blocks_removed=len(result.plan.removed_blocks),
+                is_met=again.ratio <= limit and (again.ratio >= 0.98 * limit or (following or 9.9) > limit),
+            )  # fmt: skip
+
+    def accuracy(self) -> None:
+        """What is lost at half the latency, after 8 epochs?"""
+        if self.cifar10 is None:
+            sys.exit("accuracy must come with --cifar10 DIR, not without")
+        table = Table("accuracy", ("network", "budget", "value", "seed", "epochs"))
+        epochs = 1 if self.is_quick else 8
+        for name in ACCURACY:
+            key = {"network": name, "budget": 50, "value": PruneOptions().value, "seed": 0, "epochs": epochs}
+            if table.has(**key) or (name == "resnet56" and self.published is None):
+                continue
+            data = open_data(f"{'cifar10-test' if name == 'resnet56' else 'cifar10'}:{self.cifar10}")
+            folder = RunFolder(self.work / f"{name}-{epochs}", key, resumes=(self.work / f"{name}-{epochs}").exists())
+            options = PruneOptions(recipe=dataclasses.replace(RECOVERY, epochs=epochs))
+            started = time.monotonic()
+            result = prune(load(name, self.published), example(name), "50%", data=data, options=options, folder=folder,
+                           cache=self.cache, progress=show)  # fmt: skip
+            summary = summarise(result, Label(name, f"python bench/main_job/run.py --only accuracy ({name})"))
+            write_report(summary, folder.path)
+            stages = {stage.name: stage for stage in result.stages}
+            dense, final = stages["dense"], stages["fine-tuned"]
+            timing = result.measurement.timings[PRUNED]
+            table.add(
+                **key, n=final.n, dense_correct=dense.n_correct, pruned_correct=stages["pruned"].n_correct,
+                recalibrated_correct=stages["batch norm recalibrated"].n_correct, final_correct=final.n_correct,
+                n_lost=final.n_lost, n_gained=final.n_gained, ratio=timing.ratio, ratio_low=timing.ratio_low,
+                ratio_high=timing.ratio_high, is_met=result.outcome.is_met,
+                n_blocks_removed=len(result.plan.removed_blocks), seconds=time.monotonic() - started,
+            )  # fmt: skip
+
+
+def at_true_cost(problem: Callable[[float], Problem], solver: str, limit_ms: float) -> Solution:
+    """Return a solver's best solution whose *true* cost is within a limit, whatever it believes the cost to be.
+
+    The coupled solver knows true costs; the others are given budgets from 0.4 to 2 times the limit, best of all taken.
+    """
+    steps = (40,) if solver == "coupled" else range(16, 81, 2)
+    found = []
+    for step in steps:
+        try:
+            found.append(solve(problem(limit_ms * step / 40), solver))
+        except DoesNotFit:
+            continue
+    return max((s for s in found if s.costs[LATENCY] <= limit_ms * (1 + 1e-9)), key=lambda s: s.value)
+
+
+def main() -> None:
+    """Answer the questions asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    questions = ("model", "solvers", "time", "budgets", "accuracy")
+    parser.add_argument("--cifar10", type=Path, help="folder of the binary version of CIFAR-10")
+    parser.add_argument("--published", type=Path, help="published weights of the option-A ResNet-56")
+    parser.add_argument("--work", type=Path, default=Path("runs/main_job"), help="folder for runs and the profile cache")
+    parser.add_argument("--only", nargs="+", choices=questions, default=questions)
+    parser.add_argument("--quick", action="store_true", help="one epoch of fine-tuning")
+    arguments = parser.parse_args()
+    study = Study(arguments.cifar10, arguments.published, arguments.work, arguments.quick)
+    for question in arguments.only:
+        getattr(study, question)()
+
+
+if __name__ == "__main__":
+    main()
