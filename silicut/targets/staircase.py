@@ -49,7 +49,7 @@ def probe_widths(n_channels: int) -> tuple[int, ...]:
         (1, 2, 4, 8, 12, 14, 15, 16)
     """
     near_full = {n_channels - d for d in _NEAR}
-    around = {c - d for c in _CENTRES if c < n_channels for d in (0, 1, 2, 4, 8)}
+    around = {c - d for c in _CENTRES if c < n_channels for d in _NEAR}
     far = {n_channels // 2, 3 * n_channels // 4, 12, 8, 4, 2, 1}
     return tuple(sorted(w for w in near_full | around | far if 1 <= w <= n_channels))
 
