@@ -113,8 +113,11 @@ def _elementwise(t: ChannelTracker, o: Operator) -> None:
         raise Unfollowed("its operands are spread over each other")
     for labels in full[1:]:
         t.tie(full[0], labels)
-    shape = np.broadcast_shapes(*(labels.shape for labels in full))
-    t.labels[output] = np.broadcast_to(full[0], shape)
+    shortest = full[0]
+    for axis in range(n_axes):
+        if any(labels.shape[axis] == 1 for labels in full):  # one of them makes all positions one channel
+            shortest = shortest.take([0], axis)
+    t.labels[output] = shortest
 
 
 def _reshape(t: ChannelTracker, o: Operator) -> None:
@@ -134,12 +137,15 @@ def _permute(t: ChannelTracker, o: Operator) -> None:
 
 
 def _expand(t: ChannelTracker, o: Operator) -> None:
-    labels = t.of(_input(o))
-    size, wide = t.sizes(_input(o)), t.sizes(o.outputs[0])
-    offset = len(wide) - len(size)
-    if any(size[a] == 1 < wide[a + offset] and a == 1 for a in range(len(size))):
+    """One map repeated gives channels of their own, since any number of repeats can be made."""
+    labels, output = t.of(_input(o)), o.outputs[0]
+    size, wide = t.sizes(_input(o)), t.sizes(output)
+    labels = labels.reshape((1,) * (len(wide) - len(size)) + labels.shape)
+    size = (1,) * (len(wide) - len(size)) + tuple(size)
+    t.labels[output] = labels
+    if len(wide) > 1 and size[1] == 1 < wide[1] and labels.size == 1:
         t.freeze(labels, f"{o.name} repeats it")
-    t.labels[o.outputs[0]] = labels.reshape((1,) * offset + labels.shape)
+        t.set_axis(output, 1, t.fresh(wide[1]))
 
 
 def _slice(t: ChannelTracker, o: Operator) -> None:
@@ -222,7 +228,7 @@ def _softmax(t: ChannelTracker, o: Operator) -> None:
 _SAME = """
 relu relu6 hardtanh leaky_relu elu celu selu gelu silu mish sigmoid tanh hardswish hardsigmoid softplus abs
 neg exp sqrt rsqrt square log round floor dropout feature_dropout clone contiguous alias detach to _to_copy
-logical_not
+lift_fresh_copy logical_not
 """.split()
 _ELEMENTWISE = "add sub mul div rsub maximum minimum pow clamp clamp_min clamp_max".split()
 _SPATIAL = """

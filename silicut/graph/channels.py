@@ -79,7 +79,7 @@ class FrozenChannels:
 
     Attributes:
         operators: the operators that make them.
-        n_channels: how many distinct ones.
+        n_channels: how many, counted at the first of the operators.
         reason: one sentence, with the user's source line where there is one.
     """
 
@@ -141,6 +141,7 @@ class ChannelTracker:
         self._n_labels = 0
         self._edges: list[tuple[np.ndarray, np.ndarray]] = []
         self._frozen: list[tuple[np.ndarray, str]] = []
+        self._unfollowed: dict[str, str] = {}  # reason by tensor or parameter read by an operator without a rule
 
     # What rules call.
 
@@ -202,8 +203,7 @@ class ChannelTracker:
     def follow(self, rules: Mapping[str, Rule]) -> None:
         """Apply the rule of every operator; freeze around those that have none."""
         for name in self.network.inputs:
-            shape = self.sizes(name)
-            self.set_axis(name, 1 if len(shape) > 1 else 0, self.fresh(shape[1] if len(shape) > 1 else 1))
+            self.labels[name] = self.fresh(1).reshape((1,) * len(self.sizes(name)))
             self.freeze(self.labels[name], "it is an input of the network")
         for operator in self.network.operators:
             try:
@@ -228,7 +228,9 @@ class ChannelTracker:
     def _join_uses(self) -> None:
         """Join the channels of parameters that are read both by layers and as tensors."""
         for (parameter, _), labels in self.slots.items():
-            if parameter in self.labels and self.labels[parameter].size == len(labels):
+            if parameter in self._unfollowed:
+                self.freeze(labels, self._unfollowed[parameter])
+            elif parameter in self.labels and self.labels[parameter].size == len(labels):
                 self.tie(labels, self.labels[parameter].ravel())
             elif parameter in self.labels:
                 self.freeze(labels, f"{parameter} is not only read by layers")
@@ -240,9 +242,7 @@ class ChannelTracker:
             if name not in self.labels:  # a parameter: one label for all of it, however large
                 self.labels[name] = self.fresh(1).reshape((1,) * len(self.sizes(name)))
             self.freeze(self.labels[name], reason)
-            for (parameter, _), labels in self.slots.items():
-                if parameter == name:
-                    self.freeze(labels, reason)
+            self._unfollowed.setdefault(name, reason)
         for output in operator.outputs:
             if output in self.network.tensors:
                 label = self.fresh(1)
@@ -387,9 +387,8 @@ class _Collector:
         collected: dict[tuple[tuple[str, ...], str], int] = {}
         for root in self._in_order(signatures):
             reason = self._frozen.get(root)
-            operators = tuple(dict.fromkeys(
-                self._role(*self._lines[i][:2])[1] for i, _ in signatures[root] if i in makers
-            ))  # fmt: skip
-            if reason is not None and operators:
-                collected[(operators, reason)] = collected.get((operators, reason), 0) + 1
+            made = [(index, count) for index, count in signatures[root] if index in makers]
+            if reason is not None and made:
+                operators = tuple(dict.fromkeys(self._role(*self._lines[index][:2])[1] for index, _ in made))
+                collected[(operators, reason)] = collected.get((operators, reason), 0) + made[0][1]
         return tuple(FrozenChannels(operators, n, reason) for (operators, reason), n in collected.items())

@@ -131,8 +131,9 @@ class _Reader:
             self._read_operator(node)
 
     def _read_operator(self, node: Any) -> None:
-        source, name = source_line(node), self._unique(_operator_name(node))
-        operator = Operator(name, functional_target(str(node.target)), self._arguments(node), (), source)
+        source, arguments, target = source_line(node), self._arguments(node), functional_target(str(node.target))
+        name = self._unique(self._operator_name(node, target.split(".")[1], arguments))
+        operator = Operator(name, target, arguments, (), source)
         if operator.kind == "_native_batch_norm_legit_no_training":
             operator = usual_batch_norm(operator)
             outputs = self._first_output(node, name)
@@ -142,6 +143,19 @@ class _Reader:
         self._operators.append(self._with_momentum(normal_form(operator, self._tensors)))
         if is_in_place(node):
             self._rename(node, name)
+
+    def _operator_name(self, node: Any, kind: str, arguments: dict[str, Any]) -> str:
+        """Return the path of the layer that an operator is, or that its weight belongs to, else path and kind."""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path, owner = stack[-1] if stack else ("", "")
+        weight = arguments.get("weight")
+        weight_name = weight.name if isinstance(weight, Ref) else ""
+        is_layer = path and str(owner).startswith("torch.nn.modules.") and "container" not in str(owner)
+        if is_layer and (weight_name or f"{path}.weight" not in self._program.state_dict):
+            return str(path)
+        if weight_name.endswith(".weight") and weight_name in self._program.state_dict:
+            return str(weight_name.removesuffix(".weight"))
+        return f"{path}.{kind}" if path else kind
 
     def _rename(self, node: Any, name: str) -> None:
         """Let what an in-place operator changed be its result from here on."""
@@ -286,16 +300,6 @@ def _array(name: str, value: torch.Tensor) -> np.ndarray:
             [f"{name} must be a dense tensor of a type that NumPy has, not {kind}"],
             "Convert the network first, for example by module.float()",
         ) from None
-
-
-def _operator_name(node: Any) -> str:
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path, owner = stack[-1] if stack else ("", "")
-    kind = functional_target(str(node.target)).split(".")[1]
-    is_layer = str(owner).startswith("torch.nn.modules.") and "container" not in str(owner)
-    if path and is_layer:
-        return str(path)
-    return f"{path}.{kind}" if path else kind
 
 
 def _output_structure(spec: Any, n_outputs: int) -> str | tuple[str, ...]:

@@ -53,7 +53,10 @@ def _capture(module: nn.Module, examples: tuple[torch.Tensor, ...], *, is_batch_
         # Two images, because torch.export would take a batch of one for a constant.
         examples = tuple(torch.cat([x, x])[:2] if x.dim() else x for x in examples)
         batch = torch.export.Dim("batch", min=1)
-        shapes = tuple({0: batch} if x.dim() else None for x in examples)
+        shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+        for example in examples:
+            if example.dim():
+                shapes[example] = {0: batch}
     try:
         program = torch.export.export(module, examples, dynamic_shapes=shapes)
     except Exception as error:  # torch.export raises whatever the user's forward raises

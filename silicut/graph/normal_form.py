@@ -17,9 +17,12 @@ def usual_batch_norm(operator: Operator) -> Operator:
 def normal_form(operator: Operator, tensors: Mapping[str, Tensor]) -> Operator:
     """Return an operator in the one way of writing it: resolved sizes of views and splits, the axes that are squeezed."""
     kind, arguments = operator.kind, operator.arguments
-    if kind in ("view", "reshape", "_unsafe_view", "unflatten"):
+    if kind in ("view", "reshape", "_unsafe_view", "unflatten", "view_as", "reshape_as"):
         shape = symbolic(tensors[operator.outputs[0]].shape)
         return _rewritten(operator, "aten.reshape.default", {"self": arguments["self"], "shape": shape})
+    if kind in ("expand", "expand_as"):
+        size = symbolic(tensors[operator.outputs[0]].shape)
+        return _rewritten(operator, "aten.expand.default", {"self": arguments["self"], "size": size, "implicit": False})
     if kind in ("split", "chunk", "split_with_sizes"):
         axis = int(arguments["dim"]) % len(tensors[operator.outputs[0]].shape)
         sizes = symbolic(tuple(tensors[output].shape[axis] for output in operator.outputs))
