@@ -59,6 +59,8 @@ def run(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         result = app(arguments, standalone_mode=False)
+        if result == _INTERRUPTED:  # what newer versions of typer make of Ctrl-C
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except OutcomeError as error:
         return _say(str(error), _OUTCOME)
@@ -66,7 +68,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _say(str(error), _INPUT)
     except _USAGE_ERROR as error:
         problem = error.format_message().rstrip(".")  # empty where the help was shown for want of a command
-        return _say(f"{problem}. See: silicut --help", _INPUT) if problem else _INPUT
+        end = "" if problem.endswith("?") else "."
+        return _say(f"{problem}{end} See: silicut --help", _INPUT) if problem else _INPUT
     except (KeyboardInterrupt, typer.Abort):
         after = _AFTER_INTERRUPTION.get(next(iter(arguments), ""), "nothing was written")
         return _say(f"interrupted; {after}", _INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def measure(
     from silicut.targets import measure as measure_models
 
     target = engine_by_name(engine, n_threads=threads, batch=batch)
-    named = {_name(path, i, models): path for i, path in enumerate(models)}
+    named = dict(zip(_names(models), models, strict=True))
     with progress_bars(json) as progress:
         result = measure_models(target, named, next(iter(named)), MeasureOptions(max_s=seconds, seed=seed), progress)
     if json:
@@ -44,6 +45,9 @@ def measure(
     print_rich(measurement_table(result))
 
 
-def _name(path: Path, index: int, models: list[Path]) -> str:
-    """Return a name for a file that is its own: the path, numbered where the same file is given twice."""
-    return str(path) if models.index(path) == index else f"{path} ({index + 1})"
+def _names(models: list[Path]) -> list[str]:
+    """Return each file's path without the folder that all of them share, numbered where a file is given again."""
+    paths = [path.absolute() for path in models]
+    shared = os.path.commonpath([path.parent for path in paths])
+    names = [os.path.relpath(path, shared) for path in paths]
+    return [name if names.index(name) == i else f"{name} ({i + 1})" for i, name in enumerate(names)]
