@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from silicut.graph.network import Network, Operator
+from silicut.graph.network import Network, Operator, Ref
 
 FROZEN = -1
 EXAMPLE_BATCH = 7  # a number of images that is unlikely to be a number of channels too
@@ -142,6 +142,7 @@ class ChannelTracker:
         self._edges: list[tuple[np.ndarray, np.ndarray]] = []
         self._frozen: list[tuple[np.ndarray, str]] = []
         self._unfollowed: dict[str, str] = {}  # reason by tensor or parameter read by an operator without a rule
+        self.unfollowed_layers: list[FrozenChannels] = []
 
     # What rules call.
 
@@ -238,6 +239,9 @@ class ChannelTracker:
     def _freeze_around(self, operator: Operator, why: str) -> None:
         place = f" ({operator.source})" if operator.source else ""
         reason = f"{operator.name}{place}: {why}"
+        if isinstance(weight := operator.arguments.get("weight"), Ref) and len(self.sizes(weight.name)) > 1:
+            n_channels = self.sizes(operator.outputs[0])[1 if operator.kind.startswith("conv") else -1]
+            self.unfollowed_layers.append(FrozenChannels((operator.name,), n_channels, reason))
         for name in operator.refs():
             if name not in self.labels:  # a parameter: one label for all of it, however large
                 self.labels[name] = self.fresh(1).reshape((1,) * len(self.sizes(name)))
@@ -391,4 +395,6 @@ class _Collector:
             if reason is not None and made:
                 operators = tuple(dict.fromkeys(self._role(*self._lines[index][:2])[1] for index, _ in made))
                 collected[(operators, reason)] = collected.get((operators, reason), 0) + made[0][1]
-        return tuple(FrozenChannels(operators, n, reason) for (operators, reason), n in collected.items())
+        followed = tuple(FrozenChannels(operators, n, reason) for (operators, reason), n in collected.items())
+        made_by = {name for frozen in followed for name in frozen.operators}
+        return followed + tuple(f for f in self._tracker.unfollowed_layers if f.operators[0] not in made_by)

@@ -255,7 +255,7 @@ STANDARDISED = Case(
         head=head(5),
     ),
     {},
-    {"a": (4, "its weight is computed")},
+    {"a": (4, "its weight is computed"), "conv2d": (5, "its weight is computed")},
 )
 
 WEIGHT_READ_EARLIER = Case(
@@ -274,7 +274,11 @@ TIED = Case(
         out=nn.Linear(4, 3),
     ),
     {},
-    {"a": (4, "operator t is not known"), "linear": (6, "its weight is computed")},
+    {
+        "a": (4, "operator t is not known"),
+        "linear": (6, "its weight is computed"),
+        "linear_1": (4, "its weight is computed"),
+    },
     inputs=((5,),),
 )
 
@@ -650,7 +654,7 @@ PIXELS = Case(
     "pixel shuffle and transposed convolution",
     Net(lambda s, x: s.head(s.up(F.pixel_shuffle(s.a(x), 2))), a=conv(3, 8), up=nn.ConvTranspose2d(2, 4, 2), head=head(4)),
     {},
-    {"a": (8, "operator pixel_shuffle is not known")},
+    {"a": (8, "operator pixel_shuffle is not known"), "up": (4, "operator conv_transpose2d is not known")},
 )
 
 ATTENTION = Case(
@@ -744,7 +748,7 @@ LEARNED_MAP = Case(
         head=head(4),
     ),
     {},
-    {"a": (4, "its channels lie across several axes")},
+    {"a": (4, "its channels lie across several axes"), "b": (4, "its channels lie across several axes")},
 )
 
 CASES = [value for value in globals().values() if isinstance(value, Case)]

@@ -16,7 +16,7 @@ def randomised(module, seed=0):
                 drawn = torch.rand(value.shape, generator=generator, dtype=torch.float64)
                 is_scale = "var" in name or value.dim() < 2
                 n_read = max(value[0].numel(), 1) if value.dim() > 1 else 1
-                value.copy_(drawn + 0.5 if is_scale else (drawn * 2 - 0.9) * (3 / n_read) ** 0.5)
+                value.copy_(drawn + 0.5 if is_scale else (drawn * 2 - 0.9) * (1 / n_read) ** 0.5)
     return module.eval()
 
 
