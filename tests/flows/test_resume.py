@@ -1,0 +1,256 @@
+"""Runs that are killed, interrupted or refused: what is kept, what is done again, and what may not be mixed."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+import silicut
+from silicut.cli.app import run
+from silicut.compress import Plan
+from silicut.flows.run_folder import RunFolder
+from silicut.records import BadFile, Cache, ConfigError, Journal, NotFaster, OutputExists
+
+WAIT_S = 300.0
+
+
+def steps(folder):
+    return [event["step"] for event in Journal(folder / "metrics.jsonl") if "step" in event]
+
+
+def measured(cache):
+    """How often each network and each single layer was measured for profiles."""
+    events = [event for file in cache.glob("*.jsonl") for event in Journal(file)]
+    return Counter(json.dumps(event.get("widths", event.get("cell"))) for event in events)
+
+
+# Kills
+
+
+def start(arguments):
+    command = [sys.executable, "-c", "from silicut.cli import main; main()", *arguments]
+    environment = {**os.environ, tiny.PAUSE: "0.5", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def killed_when(has_come, arguments):
+    """Run until something is there, then kill -9; nothing of the process can tidy up."""
+    process, until = start(arguments), time.monotonic() + WAIT_S
+    try:
+        while not has_come():
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < until, "the moment to kill did not come"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.needs_ort
+def test_a_run_killed_five_times_loses_at_most_the_step_it_was_in(tmp_path):
+    out, cache = tmp_path / "run", tmp_path / "cache"
+    first, again = tiny.arguments(out, cache), tiny.arguments(out, cache, "--resume")
+
+    killed_when(lambda: len(measured(cache)) >= 10, first)
+    sampled = measured(cache)
+    assert steps(out) == ["works on", "quality: dense"]
+
+    killed_when((out / "profile.json").exists, again)
+    assert sampled < measured(cache)
+    sampled, profile = measured(cache), (out / "profile.json").read_bytes()
+    assert set(sampled.values()) == {1}
+
+    killed_when((out / "plan.json").exists, again)
+    plan = Plan.load(out / "plan.json")
+    (planned,) = [event["result"] for event in Journal(out / "metrics.jsonl") if event["step"] == "plan"]
+    assert planned["levels"] == plan.widths
+
+    killed_when((out / "checkpoint" / "training.json").exists, again)
+    epochs = json.loads((out / "checkpoint" / "training.json").read_text())["results"]
+    assert [epoch["epoch"] for epoch in epochs] == [1]
+
+    killed_when((out / "model.onnx").exists, again)
+    done, model = steps(out), (out / "model.onnx").read_bytes()
+    assert "measured" not in done
+
+    finished = start(again)
+    _, errors = finished.communicate(timeout=WAIT_S)
+    assert finished.returncode == 0, errors.decode()
+    assert steps(out)[: len(done)] == done
+    assert steps(out)[-1] == "measured"
+    assert {name: n for name, n in Counter(steps(out)).items() if n > 1} == {}
+    assert [step for step in steps(out) if step.startswith("epoch")] == ["epoch 1", "epoch 2"]
+    assert Plan.load(out / "plan.json") == plan
+    assert (out / "profile.json").read_bytes() == profile
+    assert (out / "model.onnx").read_bytes() == model
+    assert measured(cache) == sampled
+    assert epochs[0] == json.loads((out / "checkpoint" / "training.json").read_text())["results"][0]
+
+
+# Resumed runs
+
+
+@pytest.fixture
+def nothing_is_measured(monkeypatch):
+    """Profiling, solving, training and measuring fail."""
+
+    def fails(*_, **__):
+        raise AssertionError("this was done already")
+
+    for place in ("flows.prune.measure", "flows.prune.profile_network", "flows.prune.evaluate", "flows.verify.solve"):
+        monkeypatch.setattr(f"silicut.{place}", fails)
+    monkeypatch.setattr(importlib.import_module("silicut.training.fit")._Trainer, "epoch", fails)
+
+
+@pytest.mark.needs_ort
+def test_a_finished_run_is_only_read(tiny_run, tmp_path, nothing_is_measured):
+    before = {name: (tiny_run.folder / name).read_bytes() for name in ("metrics.jsonl", "plan.json", "model.onnx")}
+    assert run(tiny.arguments(tiny_run.folder, tmp_path / "no cache", "--resume")) == 0
+    assert {name: (tiny_run.folder / name).read_bytes() for name in before} == before
+    assert not (tmp_path / "no cache").exists()
+
+
+@pytest.mark.needs_ort
+def test_a_run_is_not_resumed_with_other_options(tiny_run, tiny_cache, capsys):
+    assert run(tiny.arguments(tiny_run.folder, tiny_cache, "--resume", "--latency", "50%", "--epochs", "3")) == 2
+    assert capsys.readouterr().err == (
+        f"silicut: the run in {tiny_run.folder} was begun with another epochs, latency; resume it with the same or choose a "
+        "new folder\n"
+    )
+
+
+@pytest.mark.needs_ort
+def test_a_run_is_not_resumed_with_other_weights(tiny_run, tiny_cache, capsys, monkeypatch):
+    other = tiny.build()
+    with torch.no_grad():
+        other.head.bias += 1
+    monkeypatch.setattr("silicut.zoo.registry.user_network", lambda _: other)
+    before = (tiny_run.folder / "metrics.jsonl").read_bytes()
+    assert run(tiny.arguments(tiny_run.folder, tiny_cache, "--resume")) == 2
+    assert capsys.readouterr().err == (
+        f"silicut: the run in {tiny_run.folder} was begun with another weights; resume it with the same or choose a new "
+        "folder\n"
+    )
+    assert (tiny_run.folder / "metrics.jsonl").read_bytes() == before
+
+
+PLAN_ONLY = silicut.PruneOptions(recipe=None, is_dry_run=True)
+
+
+def pruned(folder, cache, **more):
+    more = {"budget": "60%", "options": PLAN_ONLY, **more}
+    return silicut.prune(tiny.build(), tiny.example(), folder=folder, cache=Cache(cache), **more)
+
+
+@pytest.mark.needs_ort
+def test_a_call_is_resumed(tiny_run, tiny_cache, tmp_path):
+    first = pruned(tmp_path / "run", tiny_cache)
+    with pytest.raises(OutputExists, match="is not empty and nothing in it was changed"):
+        pruned(tmp_path / "run", tiny_cache)
+    with pytest.raises(ConfigError, match="was begun with another budget; resume it with the same"):
+        pruned(tmp_path / "run", tiny_cache, budget="50%", resumes=True)
+    with pytest.raises(ConfigError, match="was begun with another solver; resume it with the same"):
+        pruned(tmp_path / "run", tiny_cache, options=replace(PLAN_ONLY, solver="descent"), resumes=True)
+    again = pruned(tmp_path / "run", tiny_cache, resumes=True)
+    assert again.plan == first.plan
+    assert again.outcome == first.outcome
+    assert steps(tmp_path / "run") == ["works on", "plan"]
+    whole = pruned(tmp_path / "run", tiny_cache, options=replace(PLAN_ONLY, is_dry_run=False), resumes=True)
+    assert whole.plan == first.plan
+    assert steps(tmp_path / "run") == ["works on", "plan", "agreement", "measured"]
+
+
+@pytest.mark.needs_ort
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_run_without_a_plan_leaves_its_folder_free(tiny_run, tiny_cache, tmp_path, was_there):
+    if was_there:
+        (tmp_path / "run").mkdir()
+    with pytest.raises(NotFaster):
+        pruned(tmp_path / "run", tiny_cache, budget="10s")
+    assert (tmp_path / "run").exists() == was_there
+    assert not was_there or not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.needs_ort
+def test_an_interrupted_run_keeps_what_it_has(tiny_run, tiny_cache, tmp_path, monkeypatch):
+    def interrupts(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("silicut.flows.verify.solve", interrupts)
+        with pytest.raises(KeyboardInterrupt):
+            pruned(tmp_path / "run", tiny_cache)
+    assert steps(tmp_path / "run") == ["works on"]
+    assert pruned(tmp_path / "run", tiny_cache, resumes=True).plan.widths
+
+
+# The folder
+
+
+def test_steps_are_done_once(tmp_path):
+    made = []
+    folder = RunFolder(tmp_path / "run", {"budget": "50%"})
+    assert folder.step("a", lambda: made.append(1) or {"n": 1}) == {"n": 1}
+    assert folder.step("a", lambda: made.append(1)) == {"n": 1}
+    again = RunFolder(tmp_path / "run", {"budget": "50%"}, resumes=True)
+    assert again.step("a", lambda: made.append(1)) == {"n": 1}
+    assert made == [1]
+
+
+def test_a_torn_line_costs_its_step(tmp_path):
+    folder = RunFolder(tmp_path / "run", {})
+    folder.step("a", lambda: 1)
+    folder.step("b", lambda: 2)
+    journal = tmp_path / "run" / "metrics.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-4])
+    again = RunFolder(tmp_path / "run", {}, resumes=True)
+    assert again.step("a", lambda: "again") == 1
+    assert again.step("b", lambda: "again") == "again"
+    assert RunFolder(tmp_path / "run", {}, resumes=True).step("b", lambda: "once more") == "again"
+
+
+def test_what_a_run_works_on_may_not_change(tmp_path):
+    RunFolder(tmp_path / "run", {}).works_on({"weights": "a", "engine": {"sets": ("avx",)}})
+    again = RunFolder(tmp_path / "run", {}, resumes=True)
+    again.works_on({"weights": "a", "engine": {"sets": ("avx",)}})
+    with pytest.raises(ConfigError, match="was begun with another engine, weights;"):
+        again.works_on({"weights": "b", "engine": {"sets": ()}})
+
+
+def test_only_what_the_run_wrote_is_removed(tmp_path):
+    folder = RunFolder(tmp_path / "run", {})
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    folder.step("quality", lambda: 1)
+    with pytest.raises(ZeroDivisionError), folder.kept_from("plan"):
+        _ = 1 / 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_nothing_is_removed_once_there_is_a_plan_or_on_resuming(tmp_path):
+    for name, resumes in (("plan", False), ("quality", True)):
+        path = tmp_path / name
+        folder = RunFolder(path, {})
+        folder.step(name, lambda: 1)
+        if resumes:
+            folder = RunFolder(path, {}, resumes=True)
+        with pytest.raises(ZeroDivisionError), folder.kept_from("plan"):
+            _ = 1 / 0
+        assert {file.name for file in path.iterdir()} == {"run.json", "metrics.jsonl"}
+
+
+def test_what_is_no_run_is_not_resumed(tmp_path):
+    with pytest.raises(BadFile, match="holds no run to resume; start one without --resume"):
+        RunFolder(tmp_path / "nothing", {}, resumes=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputExists, match="is a file; choose a new folder"):
+        RunFolder(tmp_path / "file", {})
