@@ -17,6 +17,7 @@ from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import write_atomically
 from silicut.report import summary as report
+from silicut.targets.layers import layers_of
 from silicut.targets.profile import Profile
 from silicut.version import __version__
 
@@ -42,6 +43,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     dense, timing = measurement.timings[DENSE], measurement.timings[PRUNED]
     subject = Subject.of(result.dense)
     widths = _last_round(result).levels
+    scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -52,8 +54,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         fingerprint=measurement.fingerprint,
         target_ms=outcome.limit_frac * dense.latency_ms,
         dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
-        predicted_ms=_last_round(result).predicted_frac * dense.latency_ms,
-        overhead_ms=0.0,
+        predicted_ms=scale * _last_round(result).predicted_frac * profile.dense_ms,
+        overhead_ms=scale * profile.overhead_ms,
         measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
         outcome=_outcome(result, dense.latency_ms),
@@ -61,8 +63,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         dense_size=_size(result.dense, profile.settings.batch),
         pruned_size=_size(result.network, profile.settings.batch),
         rounds=_rounds(result, dense.latency_ms),
-        layers=_layers(result, subject, widths),
-        groups=tuple(_group(profile, name, widths) for name in widths),
+        layers=_layers(result, subject, widths, scale),
+        groups=tuple(_group(profile, name, widths, scale) for name in widths),
         removed_blocks=result.plan.removed_blocks,
         frozen=tuple(
             report.FrozenSummary(operators=f.operators, n_channels=f.n_channels, reason=f.reason)
@@ -150,9 +152,12 @@ def _rounds(result: Pruned, dense_ms: float) -> tuple[report.Round, ...]:
     return tuple(rounds)
 
 
-def _layers(result: Pruned, subject: Subject, widths: Mapping[str, int]) -> tuple[report.LayerSummary, ...]:
-    from silicut.targets.layers import layers_of
+def _predicted_ms(profile: Profile, widths: Mapping[str, int]) -> float:
+    return profile.overhead_ms + sum(profile.layer_ms(widths).values())
 
+
+def _layers(result: Pruned, subject: Subject, widths: Mapping[str, int], scale: float) -> tuple[report.LayerSummary, ...]:
+    """Return the layers' rows, their milliseconds on the scale of the measured dense latency."""
     profile = result.profile
     dense = {v.name: v.levels[-1] for v in profile.variables}
     gone = {o for b in subject.blocks if b.name in result.plan.removed_blocks for o in b.operators}
@@ -170,15 +175,15 @@ def _layers(result: Pruned, subject: Subject, widths: Mapping[str, int]) -> tupl
                 n_in_pruned=0 if is_gone else layer.inputs.at(kept),
                 n_out_dense=layer.outputs.at(dense),
                 n_out_pruned=0 if is_gone else layer.outputs.at(kept),
-                dense_ms=dense_ms[cost.name],
-                pruned_ms=0.0 if is_gone else pruned_ms[cost.name],
+                dense_ms=scale * dense_ms[cost.name],
+                pruned_ms=0.0 if is_gone else scale * pruned_ms[cost.name],
                 is_removed=is_gone,
             )
         )
     return tuple(rows)
 
 
-def _group(profile: Profile, name: str, widths: Mapping[str, int]) -> report.GroupSummary:
+def _group(profile: Profile, name: str, widths: Mapping[str, int], scale: float) -> report.GroupSummary:
     stairs = next(s for s in profile.staircases if s.group == name)
     levels = {v.name: v.levels for v in profile.variables}
     dense = {n: each[-1] for n, each in levels.items()}
@@ -187,11 +192,11 @@ def _group(profile: Profile, name: str, widths: Mapping[str, int]) -> report.Gro
         dense_width=dense[name],
         chosen_width=widths[name],
         widths=stairs.widths,
-        costs_ms=stairs.costs_ms,
+        costs_ms=tuple(scale * cost for cost in stairs.costs_ms),
         step=stairs.step,
         cliffs=stairs.cliffs,
         levels=levels[name],
-        level_costs_ms=tuple(profile.group_ms(name, dense | {name: level}) for level in levels[name]),
+        level_costs_ms=tuple(scale * profile.group_ms(name, dense | {name: level}) for level in levels[name]),
     )
 
 
