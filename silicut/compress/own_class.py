@@ -10,19 +10,16 @@ from torch import nn
 
 from silicut.graph import Network, NetworkModule, to_module
 
-_SIZES = {  # attributes that repeat a parameter's size: (class, attribute, axis of the weight)
-    nn.modules.conv._ConvNd: (("out_channels", 0), ("in_channels", 1)),
-    nn.Linear: (("out_features", 0), ("in_features", 1)),
-    nn.modules.batchnorm._BatchNorm: (("num_features", 0),),
-    nn.PReLU: (("num_parameters", 0),),
-}
+_Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TOLERANCE_FRAC = 1e-4  # of the greatest output
 
 
 def smaller_own_class(module: nn.Module, network: Network, removed_blocks: Sequence[str] = ()) -> nn.Module | None:
     """Return a copy of the user's module that computes a pruned network, or None where its class cannot.
 
     Parameters are replaced by those of the network, sizes of standard layers are brought up to date, and removed blocks
-    become identities. The copy is returned only if its outputs equal the network's on three random inputs.
+    become identities. The copy is returned only if its outputs equal the network's on three random inputs, and if the
+    network reads all its parameters: a second head that only training uses would not fit its features any more.
 
     Args:
         module: what the dense network was captured from; it is not changed.
@@ -34,7 +31,8 @@ def smaller_own_class(module: nn.Module, network: Network, removed_blocks: Seque
         for name in removed_blocks:
             _replace(smaller, name, nn.Identity())
         _set_parameters(smaller, network)
-        return smaller if _is_same(smaller, to_module(network)) else None
+        is_read = all(network.aliases.get(name, name) in network.consumers for name, _ in smaller.named_parameters())
+        return smaller if is_read and _is_same(smaller, to_module(network)) else None
     except Exception:  # a user's forward may raise anything once its sizes change; the generated module always works
         return None
 
@@ -45,38 +43,51 @@ def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
 
 
 def _set_parameters(module: nn.Module, network: Network) -> None:
-    for name, old in [*module.named_parameters(), *module.named_buffers()]:
-        value = torch.from_numpy(network.parameters[name].copy()).to(old.device)
+    """Replace all parameters and buffers; those that are one under several names stay one."""
+    made: dict[str, torch.Tensor] = {}
+    everything = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    for name, old in everything:
+        read = network.aliases.get(name, name)
         owner, _, leaf = name.rpartition(".")
-        layer = module.get_submodule(owner)
-        if isinstance(old, nn.Parameter):
-            layer.register_parameter(leaf, nn.Parameter(value, requires_grad=old.requires_grad))
-        else:
-            layer.register_buffer(leaf, value)
+        if read not in made:
+            value = torch.from_numpy(network.parameters[read].copy()).to(old.device)
+            made[read] = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
+        setattr(module.get_submodule(owner), leaf, made[read])
     for layer in module.modules():
         _update_sizes(layer)
 
 
 def _update_sizes(layer: nn.Module) -> None:
-    for kind, attributes in _SIZES.items():
-        if isinstance(layer, kind) and isinstance(layer.weight, torch.Tensor):
-            if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.in_channels > 1:
-                layer.groups = layer.weight.shape[0] * layer.in_channels // layer.out_channels
-            groups = getattr(layer, "groups", 1)
-            for attribute, axis in attributes:
-                setattr(layer, attribute, layer.weight.shape[axis] * (groups if attribute == "in_channels" else 1))
+    """Bring the attributes of standard layers that repeat a parameter's size up to date."""
+    if isinstance(layer, _Convolution):
+        n_out, n_read = layer.weight.shape[:2]
+        if layer.groups == layer.in_channels > 1:  # depthwise: the same number of filters for each channel
+            layer.groups = n_out * layer.in_channels // layer.out_channels
+        layer.out_channels, layer.in_channels = n_out, n_read * layer.groups
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        sized = layer.weight if layer.running_mean is None else layer.running_mean
+        layer.num_features = layer.num_features if sized is None else len(sized)
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = len(layer.weight)
 
 
 def _is_same(own: nn.Module, generated: NetworkModule) -> bool:
     network = generated.network
+    device = next((p.device for p in own.parameters()), torch.device("cpu"))
     with torch.no_grad():
         for seed in range(3):
             generator = torch.Generator().manual_seed(seed)
             inputs = [torch.randn(network.tensors[n].sizes(2), generator=generator) for n in network.inputs]
-            for a, b in zip(_tensors(own(*inputs)), _tensors(generated(*inputs)), strict=True):
-                if a.shape != b.shape or not torch.allclose(a, b, rtol=1e-4, atol=1e-5):
-                    return False
+            found = _tensors(own(*(x.to(device) for x in inputs)))
+            if not all(_are_close(a.cpu(), b) for a, b in zip(found, _tensors(generated(*inputs)), strict=True)):
+                return False
     return True
+
+
+def _are_close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and bool((a - b).abs().max() <= _TOLERANCE_FRAC * b.abs().max())
 
 
 def _tensors(output: object) -> list[torch.Tensor]:

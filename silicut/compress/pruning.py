@@ -35,14 +35,15 @@ class Restrictions:
 
 
 def removable_blocks(blocks: Iterable[Block], restrictions: Restrictions) -> tuple[Block, ...]:
-    """Return the blocks that may go: none that is kept, none with a frozen layer in it."""
+    """Return the blocks that may go: none that is kept, none with a frozen layer in it, none around another of them."""
     if not restrictions.may_remove_blocks:
         return ()
-    return tuple(
-        block
-        for block in blocks
-        if not _matches(block.name, restrictions.keep) and not any(_matches(o, restrictions.freeze) for o in block.operators)
-    )
+    found: list[Block] = []
+    for block in blocks:
+        is_kept = _matches(block.name, restrictions.keep) or any(_matches(o, restrictions.freeze) for o in block.operators)
+        if not is_kept and not any(set(block.inner_groups) & set(other.inner_groups) for other in found):
+            found.append(block)
+    return tuple(found)
 
 
 def options(
@@ -131,5 +132,5 @@ def pruned(network: Network, kept: Mapping[str, Sequence[int]], removed_blocks: 
 
 
 def removed_by(levels: Mapping[str, int], blocks: Iterable[Block]) -> tuple[str, ...]:
-    """Return the names of the blocks whose groups are at level 0."""
-    return tuple(block.name for block in blocks if levels.get(block.inner_groups[0]) == 0)
+    """Return the names of the blocks whose groups are all at level 0."""
+    return tuple(block.name for block in blocks if all(levels.get(name) == 0 for name in block.inner_groups))

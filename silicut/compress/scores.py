@@ -21,7 +21,7 @@ class GroupScore:
     Attributes:
         order: indices of the channels, the most valuable first.
         values: array (n_channels + 1,): value of keeping the first k of them; entry 0 is meaningful only for groups
-            inside a removable block.
+            inside a removable block, and there it is one part of the removal's value, which all the block's groups share.
     """
 
     order: np.ndarray
@@ -127,13 +127,16 @@ def from_importance(
 def _with_block_removal(
     scores: dict[str, GroupScore], blocks: Sequence[Block], removal: Callable[[Block], float]
 ) -> dict[str, GroupScore]:
-    """Set the value at 0 channels: all of a removal's value on the block's first group, 0 on its other groups.
+    """Set the values at 0 channels of each block's groups so that together they are what the removal is worth.
 
-    A removal is never worth more than the least width of the group that carries it.
+    A removal is never worth more than one channel of each of the block's groups.
     """
     for block in blocks:
-        for index, name in enumerate(block.inner_groups):
+        least = {name: float(scores[name].values[1]) for name in block.inner_groups}
+        first, *others = block.inner_groups
+        at_zero = {name: min(0.0, least[name]) for name in others}
+        at_zero[first] = min(removal(block), sum(least.values())) - sum(at_zero.values())
+        for name, value in at_zero.items():
             old = scores[name]
-            value = min(removal(block), float(old.values[1])) if index == 0 else min(0.0, float(old.values[1]))
             scores[name] = GroupScore(old.order, np.concatenate([[value], old.values[1:]]))
     return scores
