@@ -115,6 +115,7 @@ class Study:
     published: Path | None
     work: Path
     is_quick: bool
+    networks: list[str] | None
 
     @property
     def cache(self) -> Cache:
@@ -202,8 +203,8 @@ class Study:
             sys.exit("accuracy must come with --cifar10 DIR, not without")
         table = Table("accuracy", ("network", "budget", "value", "seed", "epochs"))
         epochs = 1 if self.is_quick else 8
-        for name in ACCURACY:
-            key = {"network": name, "budget": 50, "value": PruneOptions().value, "seed": 0, "epochs": epochs}
+        for name in self.networks or ACCURACY:
+            key = {"network": name, "budget": 50, "value": "auto", "seed": 0, "epochs": epochs}
             if table.has(**key) or (name == "resnet56" and self.published is None):
                 continue
             data = open_data(f"{'cifar10-test' if name == 'resnet56' else 'cifar10'}:{self.cifar10}")
@@ -248,10 +249,11 @@ def main() -> None:
     parser.add_argument("--cifar10", type=Path, help="folder of the binary version of CIFAR-10")
     parser.add_argument("--published", type=Path, help="published weights of the option-A ResNet-56")
     parser.add_argument("--work", type=Path, default=Path("runs/main_job"), help="folder for runs and the profile cache")
+    parser.add_argument("--networks", nargs="+", help="of the question accuracy; all by default")
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
     parser.add_argument("--quick", action="store_true", help="one epoch of fine-tuning")
     arguments = parser.parse_args()
-    study = Study(arguments.cifar10, arguments.published, arguments.work, arguments.quick)
+    study = Study(arguments.cifar10, arguments.published, arguments.work, arguments.quick, arguments.networks)
     for question in arguments.only:
         getattr(study, question)()
 

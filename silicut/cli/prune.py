@@ -40,7 +40,7 @@ def prune(
     epochs: Annotated[int, Option(min=0, help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
     training_batch: Annotated[int, Option(min=2, help="Images of one training step.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
-    value: Annotated[str | None, Option(help="What channels are worth: sp-lamp, log-energy, taylor.")] = None,
+    value: Annotated[str | None, Option(help="What channels are worth: auto, sp-lamp, log-energy, taylor.")] = None,
     solver: Annotated[str | None, Option(help="coupled (proven), knapsack (as in the paper), descent.")] = None,
     preset: Annotated[Preset, Option(help="paper: SP-LAMP literally as published.")] = Preset.default,
     freeze: Annotated[list[str] | None, Option(help="Pattern of layers whose channels all stay; repeatable.")] = None,

@@ -40,7 +40,7 @@ class Budget:
             ...
             silicut.records.errors.ConfigError: latency must be like 50% or 3ms, not 'fast'
         """
-        match = _FORM.fullmatch(text)
+        match = _FORM.fullmatch(str(text))
         if match is None:
             raise ConfigError(f"latency must be like 50% or 3ms, not {text!r}")
         number, unit = float(match[1]), match[2].lower()

@@ -24,17 +24,31 @@ from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.compress.taylor import taylor
 from silicut.flows.budget import Budget
+from silicut.flows.choose_value import AUTO, WITHOUT_DATA, accuracy_by_value
 from silicut.flows.export import Agreement, agreement, save_model
 from silicut.flows.pruning_problem import LATENCY, VALUES, Subject, score
 from silicut.flows.run_folder import PROFILE, RunFolder
 from silicut.flows.verify import DENSE, PRUNED, Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.graph.onnx_writer import to_onnx
-from silicut.records import Cache, ConfigError, NothingToPrune, NumericMismatch, Progress, Record, silent
+from silicut.records import Cache, ConfigError, DoesNotFit, NothingToPrune, NumericMismatch, Progress, Record, silent
 from silicut.search import SOLVERS, Variable
 from silicut.targets import Engine, Measurement, MeasureOptions, measure
 from silicut.targets.profile import Profile, ProfileOptions, profile_network
-from silicut.training import RECOVERY, EpochResult, Loss, Metric, Recipe, TrainingData, evaluate, fit, recalibrate_batch_norm
+from silicut.training import (
+    RECOVERY,
+    Batches,
+    EpochResult,
+    Loss,
+    Metric,
+    Recipe,
+    TrainingData,
+    evaluate,
+    fit,
+    is_training_data,
+    recalibrate_batch_norm,
+)
+from silicut.zoo.data.loaders import LoaderData
 
 _PLAN = "plan"
 _CALIBRATION_IMAGES = 2000
@@ -47,7 +61,8 @@ class PruneOptions:
     """What to ask of a pruning run besides network, data and budget.
 
     Attributes:
-        value: "sp-lamp", "log-energy" or "taylor".
+        value: "sp-lamp", "log-energy", "taylor", or "auto": the one whose plan keeps most accuracy before training, on
+            training images; "log-energy" without data.
         solver: "coupled", "knapsack" or "descent".
         restrictions: layers and blocks to leave alone.
         recipe: of the fine-tuning; None leaves it out.
@@ -57,7 +72,7 @@ class PruneOptions:
         is_dry_run: stop after the plan has been measured.
     """
 
-    value: str = "sp-lamp"
+    value: str = AUTO
     solver: str = "coupled"
     restrictions: Restrictions = field(default_factory=Restrictions)
     recipe: Recipe | None = RECOVERY
@@ -68,8 +83,8 @@ class PruneOptions:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.value not in VALUES:
-            problems.append(f"value must be one of {', '.join(VALUES)}, not {self.value!r}")
+        if self.value not in (AUTO, *VALUES):
+            problems.append(f"value must be one of {', '.join((AUTO, *VALUES))}, not {self.value!r}")
         if self.solver not in SOLVERS:
             problems.append(f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}")
         if not self.time_limit_s > 0:
@@ -152,7 +167,7 @@ def prune(  # noqa: PLR0913
     budget: str = "50%",
     engine: str | Engine = "onnxruntime",
     *,
-    data: TrainingData | None = None,
+    data: TrainingData | tuple[Batches, Batches] | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     loss: Loss | None = None,
     metric: Metric | None = None,
@@ -172,7 +187,8 @@ def prune(  # noqa: PLR0913
         inputs: one example tensor per argument, batch first; its batch size is that of the latency.
         budget: "50%" of the measured dense latency, or "3ms".
         engine: a name of `silicut.targets.ENGINES` (one thread), or an engine.
-        data: to recalibrate, fine-tune and evaluate with; without it the network comes back pruned, not recovered.
+        data: to recalibrate, fine-tune and evaluate with, such as (training loader, evaluation loader) of (images, labels);
+            without it the network comes back pruned, not recovered.
         evaluate: the user's own quality of a module; by default accuracy on the data.
         loss: of (outputs, labels) for fine-tuning and "taylor"; cross-entropy by default.
         metric: which outputs count as right; top-1 by default.
@@ -192,11 +208,20 @@ def prune(  # noqa: PLR0913
 
     batch = int((inputs if isinstance(inputs, torch.Tensor) else inputs[0]).shape[0])
     target = engine_by_name(engine, n_threads=1, batch=batch) if isinstance(engine, str) else engine
-    task = _Task(model, inputs, Budget.parse(budget), target, options or PruneOptions(), data, evaluate, loss, metric)
+    options, own_data = options or PruneOptions(), _training_data(data)
+    task = _Task(model, inputs, Budget.parse(budget), target, options, own_data, evaluate, loss, metric)
     if isinstance(folder, str | Path):
         folder = RunFolder(folder, task.settings(), resumes=resumes)
     with nullcontext() if folder is None else folder.kept_from(_PLAN):
         return _Run(task, folder, cache or Cache(), progress).pruned()
+
+
+def _training_data(data: TrainingData | tuple[Batches, Batches] | None) -> TrainingData | None:
+    if data is None or is_training_data(data):
+        return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return LoaderData("data", *data)
+    raise ConfigError(f"data must be a TrainingData or (training loader, evaluation loader), not {type(data).__name__}")
 
 
 @dataclass
@@ -252,6 +277,7 @@ class _Run:
     def _check(self) -> None:
         """Find what is wrong before anything slow starts."""
         task, subject = self._task, self._subject
+        self._check_types()
         all_widths = [Variable(g.name, tuple(range(1, g.n_channels + 1))) for g in subject.channels.groups]
         free = restricted(all_widths, subject.channels, subject.blocks, self._options.restrictions)
         if free and all(len(group.levels) == 1 for group in free):
@@ -261,6 +287,18 @@ class _Run:
         if self._folder is not None:
             network, engine = subject.network, task.engine.fingerprint()
             self._folder.works_on({"network": network.structure_hash, "weights": network.weights_hash, "engine": engine})
+
+    def _check_types(self) -> None:
+        network = self._subject.network
+        dtypes = {network.tensors[name].dtype for name in network.inputs}
+        if wrong := sorted(d for d in dtypes if "float" in d and d != "float32"):
+            raise ConfigError(f"inputs must be float32, not {', '.join(wrong)}; convert them and the network with .float()")
+        if self._task.data is not None and network.output_structure != "tensor":
+            structure = network.output_structure if isinstance(network.output_structure, str) else "dict"
+            raise ConfigError(
+                f"the network must return one tensor to be trained and evaluated on data, not a {structure}; wrap it in a "
+                "module that returns its logits, or leave the data out and train result.module yourself"
+            )
 
     def _result(
         self,
@@ -314,7 +352,37 @@ class _Run:
 
     @cached_property
     def _scores(self) -> Scores:
-        return score(self._subject, self._options.value, None if self._task.data is None else self._gradients)
+        return self._scores_of(self._value)
+
+    def _scores_of(self, value: str) -> Scores:
+        return score(self._subject, value, None if self._task.data is None else self._gradients)
+
+    @cached_property
+    def _value(self) -> str:
+        """The value function: as asked, or the one that keeps most accuracy untrained."""
+        if self._options.value != AUTO:
+            return self._options.value
+        if self._task.data is None:
+            return WITHOUT_DATA
+        found: Mapping[str, float] = self._step("accuracy by value", self._accuracy_by_value)
+        return max(found, key=found.__getitem__)
+
+    def _accuracy_by_value(self) -> Mapping[str, float]:
+        assert self._task.data is not None
+        try:
+            return accuracy_by_value(
+                self._subject,
+                self._profile,
+                self._scores_of,
+                self._task.data,
+                self._task.budget.limit_frac(self._profile.dense_ms),
+                restrictions=self._options.restrictions,
+                solver=self._options.solver,
+                metric=self._task.metric,
+                progress=self._progress,
+            )
+        except DoesNotFit:
+            return {WITHOUT_DATA: 0.0}  # the verifier says what can be reached
 
     def _gradients(self, subject: Subject) -> Scores:
         assert self._task.data is not None
@@ -353,7 +421,7 @@ class _Run:
             widths=outcome.levels,
             kept=kept_channels(outcome.levels, self._scores),
             removed_blocks=removed_by(outcome.levels, subject.blocks),
-            value=(self._options.value, outcome.solution.value),
+            value=(self._value, outcome.solution.value),
             solver=self._options.solver,
             predicted_ms=outcome.solution.costs[LATENCY],
             target_ms=outcome.limit_frac * self._profile.dense_ms,
