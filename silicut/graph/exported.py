@@ -127,6 +127,7 @@ class _Reader:
             self._read_gradient_block(node)
         elif not isinstance(node.target, torch._ops.OpOverload):
             self._offenders.append(f"{node.target} at {source_line(node) or 'unknown line'} is no tensor operator")
+            self._outputs(node, node.name)  # so that the rest can be read for more offenders
         else:
             self._read_operator(node)
 

@@ -7,13 +7,14 @@ only freeze the channels they touch.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -93,13 +94,13 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch.export's warnings and logs to itself: what matters of them is in the error."""
+    """Keep torch.export's warnings, logs and printed graphs to itself: what matters of them is in the error."""
     loggers = [logging.getLogger(name) for name in _EXPORT_LOGGERS]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -23,6 +23,8 @@ _TRAINING_ARGUMENTS = {
     "alpha_dropout": "train",
     "feature_alpha_dropout": "train",
     "rrelu": "training",
+    "instance_norm": "use_input_stats",
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "train"),
 }
 _FRAMEWORK_TYPES = ("torch.",)
 
@@ -41,14 +43,17 @@ class NetworkModule(nn.Module):
         self.network = network
         self.batch_norm_momentum = _batch_norm_momentum(network)
         self._stores: dict[str, tuple[_Store, str]] = {}
+        self._steps: list[_Step] = []
+        shapes = [network.tensors[name].shape for name in network.inputs]
+        self._batch_input = next((i for i, shape in enumerate(shapes) if shape and shape[0] < 0), None)
+        # From here on no attribute is set, since the user's submodules may have its name.
         for name, array in network.parameters.items():
             self._register(name, array)
         self.register_state_dict_post_hook(_add_aliases)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_drop_aliases)  # type: ignore[no-untyped-call]
         last_use = {name: i for i, o in enumerate(network.operators) for name in o.refs() if name not in network.parameters}
-        self._steps = [_Step(o, self._stores, _freed_after(i, last_use, network)) for i, o in enumerate(network.operators)]
-        shapes = [network.tensors[name].shape for name in network.inputs]
-        self._batch_input = next((i for i, shape in enumerate(shapes) if shape and shape[0] < 0), None)
+        for i, operator in enumerate(network.operators):
+            self._steps.append(_Step(operator, self._stores, _freed_after(i, last_use, network)))
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
         """Return the submodule that a state-dict name lies in, made where it is missing, and the rest of the name."""
