@@ -1,0 +1,109 @@
+"""What `silicut.prune` takes and refuses; the walk through it is tests/test_tiny.py."""
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+import silicut
+from silicut.records import Cache, ConfigError, NothingToPrune, UnsupportedModel
+
+pytestmark = pytest.mark.needs_ort
+
+PLAN_ONLY = silicut.PruneOptions(recipe=None, is_dry_run=True)
+
+
+class Named(nn.Module):
+    """Takes two inputs, returns its logits by name, and holds constants that no state dict knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.tiny = tiny.build()
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.5), persistent=False)
+
+    def forward(self, x, y):
+        return {"logits": self.tiny(x + y - self.mean)}
+
+
+def pruned(module, inputs, cache, **more):
+    return silicut.prune(module, inputs, **{"budget": "60%", "options": PLAN_ONLY, **more}, cache=Cache(cache))
+
+
+def test_loaders_are_data(tiny_run, tiny_cache):
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, data=tiny.loaders())
+    assert [(stage.name, stage.n) for stage in result.stages] == [("dense", 64)]
+
+
+def test_the_users_own_figure_is_the_quality(tiny_run, tiny_cache):
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, evaluate=lambda module: module.head.out_features)
+    assert [(stage.name, stage.score, stage.n) for stage in result.stages] == [("dense", 4.0, None)]
+
+
+def test_without_data_the_network_comes_back_pruned(tiny_run, tiny_cache):
+    options = silicut.PruneOptions()
+    module = tiny.build()
+    result = pruned(module, tiny.example(), tiny_cache, options=options)
+    assert result.stages == result.epochs == ()
+    assert result.agreement.is_close
+    kept = list(result.plan.kept["block.conv1"])
+    assert torch.equal(result.module.block.conv1.bias, module.block.conv1.bias[kept])
+
+
+def test_several_inputs_named_outputs_and_constants(tmp_path, tiny_cache):
+    inputs = [tiny.example(), tiny.example()]
+    result = pruned(Named().eval(), inputs, tiny_cache, options=silicut.PruneOptions())
+    result.save(tmp_path / "saved")
+    again, expected = silicut.load(tmp_path / "saved")(*inputs), result.module(*inputs)
+    assert list(again) == list(expected) == ["logits"]
+    assert torch.allclose(again["logits"], expected["logits"], atol=1e-5)
+
+
+REFUSED = [
+    ({"budget": 50}, ConfigError, "latency must be like 50% or 3ms, not 50$"),
+    (
+        {"data": [tiny.example()]},
+        ConfigError,
+        r"data must be a TrainingData or \(training loader, evaluation loader\), not list$",
+    ),
+    ({"evaluate": lambda _: float("nan")}, ConfigError, "evaluate must return a finite number, not nan$"),
+    ({"engine": "tvm"}, ConfigError, "engine must be 'onnxruntime', not 'tvm'$"),
+    (
+        {"options": silicut.PruneOptions(value="taylor")},
+        ConfigError,
+        "value 'taylor' must come with training data, not without; give data or choose 'sp-lamp'$",
+    ),
+    (
+        {"options": silicut.PruneOptions(restrictions=silicut.Restrictions(freeze=("heda",)))},
+        ConfigError,
+        "freeze pattern 'heda' must match a layer, such as 'block.conv1'$",
+    ),
+    (
+        {"options": silicut.PruneOptions(restrictions=silicut.Restrictions(freeze=("*",)))},
+        NothingToPrune,
+        "the freeze patterns leave no channel and no residual block to remove; freeze fewer layers$",
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "error", "message"), REFUSED)
+def test_what_is_refused_before_anything_is_measured(more, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        pruned(tiny.build(), tiny.example(), tmp_path / "cache", folder=tmp_path / "run", **more)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_that_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"inputs must be float32, not float64; convert them and the network with \.float"):
+        pruned(tiny.build().double(), tiny.example().double(), tmp_path)
+    with pytest.raises(ConfigError, match="must return one tensor to be trained and evaluated on data, not a dict; wrap it"):
+        pruned(Named().eval(), [tiny.example(), tiny.example()], tmp_path, data=tiny.loaders())
+    with pytest.raises(UnsupportedModel, match=r"torch\.export cannot trace the network"):
+        pruned(tiny.build(), torch.zeros(1, 1, 8, 8), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_options_are_all_named():
+    with pytest.raises(
+        ConfigError, match=r"value must be one of .*; solver must be one of .*; time_limit_s must be above 0"
+    ):
+        silicut.PruneOptions(value="size", solver="luck", time_limit_s=0)
