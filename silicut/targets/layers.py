@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from silicut.graph import Channels, Network, Operator, Ref
@@ -57,7 +58,7 @@ class LayerShape:
     followers: tuple[str, ...]
     makers: tuple[str, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short name that is equal for equal shapes on every machine."""
         return content_hash(asdict(self))

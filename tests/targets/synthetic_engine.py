@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +22,7 @@ from silicut.targets import EngineSettings, NodeProfile, NodeTimes, Session
 
 @dataclass(frozen=True)
 class Formula:
-    """What a node takes; see above. `call_us` is added once to a network, `layout_us` to every product."""
+    """What a node takes; see above. `call_us` is added once to a network."""
 
     call_us: float = 5.0
     node_us: float = 0.5
@@ -31,6 +32,7 @@ class Formula:
     block_out: int = 16
     cliff: float = 1.5
 
+    @lru_cache(maxsize=2)  # a network is timed several times in a row  # noqa: B019
     def node_times_us(self, model: bytes) -> dict[str, float]:
         """Return the microseconds of every node that is not fused, by name."""
         graph = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model)).graph
@@ -146,10 +148,6 @@ class SyntheticEngine:
             reference_us=reference_us,
             ratio=None if reference_us is None else run_us / reference_us,
         )
-
-    def with_failure(self, at: int) -> SyntheticEngine:
-        """Return a fresh engine that is interrupted at the given profiled network."""
-        return replace(self, fails_at=at, profiled=[], loaded=[])
 
     def _rng(self, model: bytes) -> np.random.Generator:
         return np.random.default_rng([self.seed, zlib.crc32(model)])
