@@ -7,6 +7,7 @@ from silicut.compress.plan import Plan
 from silicut.compress.pruning import (
     Restrictions,
     apply_plan,
+    independent_blocks,
     kept_channels,
     options,
     pruned,
@@ -24,6 +25,7 @@ __all__ = [
     "Scores",
     "apply_plan",
     "from_importance",
+    "independent_blocks",
     "kept_channels",
     "log_energy",
     "options",

@@ -34,16 +34,24 @@ class Restrictions:
     may_remove_blocks: bool = True
 
 
-def removable_blocks(blocks: Iterable[Block], restrictions: Restrictions) -> tuple[Block, ...]:
-    """Return the blocks that may go: none that is kept, none with a frozen layer in it, none around another of them."""
-    if not restrictions.may_remove_blocks:
-        return ()
+def independent_blocks(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """Return the blocks that share no inner group with an earlier one: of nested blocks the inner one."""
     found: list[Block] = []
     for block in blocks:
-        is_kept = _matches(block.name, restrictions.keep) or any(_matches(o, restrictions.freeze) for o in block.operators)
-        if not is_kept and not any(set(block.inner_groups) & set(other.inner_groups) for other in found):
+        if not any(set(block.inner_groups) & set(other.inner_groups) for other in found):
             found.append(block)
     return tuple(found)
+
+
+def removable_blocks(blocks: Iterable[Block], restrictions: Restrictions) -> tuple[Block, ...]:
+    """Return the blocks that may go: none that is kept, none with a frozen layer in it."""
+    if not restrictions.may_remove_blocks:
+        return ()
+    return tuple(
+        block
+        for block in blocks
+        if not _matches(block.name, restrictions.keep) and not any(_matches(o, restrictions.freeze) for o in block.operators)
+    )
 
 
 def options(

@@ -29,7 +29,6 @@ class GroupScore:
 
 
 Scores = Mapping[str, GroupScore]
-Importance = Callable[[Network, ChannelGroup], np.ndarray]
 
 
 def relative_energy(network: Network, group: ChannelGroup) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from silicut.compress import (
     Restrictions,
     Scores,
+    independent_blocks,
     log_energy,
     options,
     removable_blocks,
@@ -33,7 +34,7 @@ class Subject:
         network: as captured.
         folded: batch normalisation folded.
         channels: channel groups of `folded` (the same groups as those of `network`).
-        blocks: residual blocks of `folded`.
+        blocks: residual blocks of `folded`, none around another.
     """
 
     network: Network
@@ -46,7 +47,7 @@ class Subject:
         """Fold the network and find its groups and blocks."""
         folded = fold_batch_norm(network)
         channels = find_channels(folded)
-        return cls(network, folded, channels, find_blocks(folded, channels))
+        return cls(network, folded, channels, independent_blocks(find_blocks(folded, channels)))
 
 
 Gradients = Callable[[Subject], Scores]

@@ -21,6 +21,7 @@ from silicut.compress import (
     ties,
     value_tables,
 )
+from silicut.flows.pruning_problem import Subject
 from silicut.graph import Block, capture, find_blocks, find_channels, fold_batch_norm, to_module
 from silicut.records import BadFile, ConfigError
 from silicut.search import Variable
@@ -144,16 +145,16 @@ class Nested(nn.Module):
 
 
 def test_of_nested_blocks_only_the_inner_one_may_go():
-    network = capture(Nested(), torch.zeros(1, 3, 4, 4))
-    channels = find_channels(network)
-    blocks = find_blocks(network, channels)
-    assert len(blocks) == 2
-    assert [b.name for b in removable_blocks(blocks, Restrictions())] == ["inner"]
-    assert len(removable_blocks(blocks, Restrictions(keep=("inner",)))) == 1
-    variables = [Variable(g.name, (1, g.n_channels)) for g in channels.groups]
-    found = levels_of(options(variables, channels, blocks, Restrictions()))
+    subject = Subject.of(capture(Nested(), torch.zeros(1, 3, 4, 4)))
+    both = find_blocks(subject.folded, subject.channels)
+    assert both[0].name == "inner"
+    assert set(both[0].inner_groups) < set(both[1].inner_groups)
+    assert [b.name for b in subject.blocks] == ["inner"]
+    variables = [Variable(g.name, (1, g.n_channels)) for g in subject.channels.groups]
+    found = levels_of(options(variables, subject.channels, subject.blocks, Restrictions()))
     assert [name for name, levels in found.items() if levels[0] == 0] == ["inner.0"]
-    assert removed_by({"stem": 8, "first": 8, "inner.0": 0}, blocks) == ("inner",)
+    assert removed_by({"stem": 8, "first": 8, "inner.0": 0}, both) == ("inner",)
+    assert sp_lamp(subject.folded, subject.channels, subject.blocks)["inner.0"].values[0] < 0
 
 
 def test_only_blocks_whose_groups_are_all_gone_are_removed():
