@@ -3,7 +3,7 @@ latency model and the solvers, and how long does it all take?
 
     python bench/main_job/run.py --cifar10 DIR [--published FILE] [--only QUESTION ...] [--quick]
 
-Questions: model, solvers, time, budgets, accuracy. Every row reaches its CSV file in results/ when it is known; rows that
+Questions: model, solvers, budgets, accuracy. Every row reaches its CSV file in results/ when it is known; rows that
 are there are not made again, so the study can be stopped and resumed. The README's tables are printed from those files by
 `python bench/main_job/tables.py`.
 """
@@ -41,6 +41,7 @@ from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_wei
 HERE = Path(__file__).parent
 NETWORKS = ("resnet56-projection", "resnet18-half", "resnet18")
 BUDGETS = {"resnet56-projection": (70, 60, 50, 40), "resnet18-half": (70, 50, 35), "resnet18": (70, 50, 35)}
+_WARM_S = 10.0  # a profile that took less was in the cache already
 ACCURACY = ("resnet18-half", "resnet56-projection", "resnet20", "resnet56")
 
 
@@ -121,22 +122,31 @@ class Study:
     def cache(self) -> Cache:
         return Cache(self.work / "cache")
 
-    def profile(self, name: str, cache: Cache | None = None) -> Any:
+    def profile(self, name: str) -> Any:
+        """Return a captured network and its profile."""
         captured = capture(load(name, self.published), example(name))
-        return captured, profile_network(captured, engine("onnxruntime"), cache=cache or self.cache, progress=show)
+        return captured, profile_network(captured, engine("onnxruntime"), cache=self.cache, progress=show)
+
+    def seconds(self, name: str) -> float:
+        """Return how long profiling takes, as the cache stands."""
+        started = time.monotonic()
+        self.profile(name)
+        return time.monotonic() - started
 
     def model(self) -> None:
         """Is the sum of layers right? On 20 random legal prunings, beside the sum of isolated layers."""
         table = Table("latency_model", ("network",))
         for name in NETWORKS:
             if not table.has(network=name):
+                cold_s, warm_s = self.seconds(name), self.seconds(name)
                 _, profile = self.profile(name)
                 v = profile.validation
                 table.add(
                     network=name, n=len(v.measured_ms), dense_ms=profile.dense_ms, r2=v.r2,
                     mean_error_frac=v.mean_error_frac, max_error_frac=v.max_error_frac,
                     isolated_mean_error_frac=v.isolated_mean_error_frac, isolated_max_error_frac=v.isolated_max_error_frac,
-                    n_measured=profile.n_measured, seed=profile.options.seed,
+                    n_measured=profile.n_measured, cold_s=cold_s if cold_s > _WARM_S else "", warm_s=warm_s,
+                    seed=profile.options.seed,
                 )  # fmt: skip
 
     def solvers(self) -> None:
@@ -161,18 +171,6 @@ class Study:
                                 cost_frac=found.costs[LATENCY] / profile.dense_ms, gap_frac=found.gap_frac,
                                 time_s=found.time_s, is_proven=found.is_proven,
                             )  # fmt: skip
-
-    def time(self) -> None:
-        """How long does a cold and a warm profile of ResNet-18 at 224 take?"""
-        table = Table("time", ("what",))
-        if table.has(what="warm profile resnet18"):
-            return
-        cold = Cache(self.work / f"cold-{int(time.time())}")
-        for what in ("cold profile resnet18", "warm profile resnet18"):
-            captured = capture(load("resnet18"), example("resnet18"))
-            started = time.monotonic()
-            profile_network(captured, engine("onnxruntime"), cache=cold, progress=show)
-            table.add(what=what, seconds=time.monotonic() - started)
 
     def budgets(self) -> None:
         """Is the budget met? Plan, then measure again apart from the loop that chose it."""
@@ -245,7 +243,7 @@ def at_true_cost(problem: Callable[[float], Problem], solver: str, limit_ms: flo
 def main() -> None:
     """Answer the questions asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    questions = ("model", "solvers", "time", "budgets", "accuracy")
+    questions = ("model", "solvers", "budgets", "accuracy")
     parser.add_argument("--cifar10", type=Path, help="folder of the binary version of CIFAR-10")
     parser.add_argument("--published", type=Path, help="published weights of the option-A ResNet-56")
     parser.add_argument("--work", type=Path, default=Path("runs/main_job"), help="folder for runs and the profile cache")

@@ -41,6 +41,11 @@ def percent(text: str, digits: int = 1) -> str:
     return f"{100 * float(text):.{digits}f} %"
 
 
+def seconds(text: str) -> str:
+    """Return seconds, a dash where they were not taken."""
+    return f"{float(text):.1f}" if text else "-"
+
+
 def accuracy() -> str:
     """Return the table of accuracies with the paired difference and its 95 % interval."""
     lines = []
@@ -79,11 +84,11 @@ def latency_model() -> str:
     lines = [
         [r["network"], r["n"], f"{float(r['dense_ms']):.3f}", f"{float(r['r2']):.4f}", percent(r["mean_error_frac"]),
          percent(r["max_error_frac"]), percent(r["isolated_mean_error_frac"]), percent(r["isolated_max_error_frac"]),
-         r["n_measured"]]
+         r["n_measured"], seconds(r["cold_s"]), seconds(r["warm_s"])]
         for r in rows("latency_model")
     ]  # fmt: skip
     header = ["network", "fresh networks", "dense ms", "R2", "mean error", "max error", "isolated layers: mean error",
-              "isolated: max", "networks measured"]  # fmt: skip
+              "isolated: max", "networks measured", "cold profile s", "warm s"]  # fmt: skip
     return "## The latency model on fresh random legal networks\n\n" + table(header, lines)
 
 
@@ -100,14 +105,9 @@ def solvers() -> str:
     return f"## Solvers at equal true cost\n\n{text}\n\n" + table(header, lines)
 
 
-def times() -> str:
-    """Return the table of times."""
-    return "## Time\n\n" + table(["what", "seconds"], [[r["what"], f"{float(r['seconds']):.1f}"] for r in rows("time")])
-
-
 def main() -> None:
     """Write the README."""
-    parts = [HEAD, accuracy(), budgets(), latency_model(), solvers(), times()]
+    parts = [HEAD, accuracy(), budgets(), latency_model(), solvers()]
     (HERE / "README.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
