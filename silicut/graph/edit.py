@@ -134,6 +134,11 @@ def _renamed(operator: Operator, names: Mapping[str, str]) -> Operator:
 
 def drop_dead(network: Network) -> Network:
     """Return the network without operators, tensors and parameters that no output depends on."""
+    return _without_dead(network, network)
+
+
+def _without_dead(network: Network, before: Network) -> Network:
+    """Return the network without what no output depends on; `before` still has the operators that read its parameters."""
     live = set(network.outputs)
     operators: list[Operator] = []
     for operator in reversed(network.operators):
@@ -141,7 +146,7 @@ def drop_dead(network: Network) -> Network:
             live.update(operator.refs())
             operators.append(operator)
     made = {output for operator in operators for output in operator.outputs} | set(network.inputs)
-    kept = _live_parameters(network, live)
+    kept = _live_parameters(before, live) | (network.parameters.keys() & live)
     return replace(
         network,
         tensors={name: tensor for name, tensor in network.tensors.items() if name in made},
@@ -212,7 +217,7 @@ def _fold(network: Network, layer: Operator, norm: Operator) -> Network:
     merged = replace(layer.with_arguments(bias=Ref(bias_name)), outputs=norm.outputs)
     operators = tuple(merged if o is layer else o for o in network.operators if o is not norm)
     trainable = network.trainable | ({bias_name} if weight_name in network.trainable else set())
-    return drop_dead(replace(network, operators=operators, parameters=parameters, trainable=trainable))
+    return _without_dead(replace(network, operators=operators, parameters=parameters, trainable=trainable), network)
 
 
 def _bias_name(network: Network, layer: Operator) -> str:
