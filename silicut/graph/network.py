@@ -156,7 +156,7 @@ class Network:
                 {"name": o.name, "target": o.target, "arguments": _plain(dict(o.arguments)), "outputs": list(o.outputs)}
                 for o in self.operators
             ],
-            "parameters": {name: [list(a.shape), str(a.dtype)] for name, a in sorted(self.parameters.items())},
+            "parameters": {name: [list(a.shape), str(a.dtype)] for name, a in self.parameters.items()},
             "trainable": sorted(self.trainable),
             "aliases": dict(self.aliases),
             "constants": sorted(self.constants),

@@ -31,12 +31,12 @@ def load_network(structure_path: str | Path, weights_path: str | Path) -> Networ
         raise BadFile(f"{structure_path} must be a {_SCHEMA!r} file; make it again with this version")
     parameters = load_tensors(weights_path)
     shapes = {name: [list(array.shape), str(array.dtype)] for name, array in parameters.items()}
-    if shapes != document["parameters"]:
-        raise BadFile(f"{weights_path} does not hold the parameters that {structure_path} names; take both from one folder")
     try:
-        return _network(document, parameters)
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        if shapes == document["parameters"]:
+            return _network(document, {name: parameters[name] for name in document["parameters"]})
+    except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
         raise BadFile(f"{structure_path} is damaged ({error}); restore it or make it again") from None
+    raise BadFile(f"{weights_path} does not hold the parameters that {structure_path} names; take both from one folder")
 
 
 def _network(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> Network:
