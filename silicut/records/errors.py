@@ -1,12 +1,13 @@
 """The named errors of the package.
 
 Every error a user can cause says what was wrong, where, and what would be accepted. Wrong use of a Python function stays
-`TypeError` or `ValueError`; `assert` is for our own invariants.
+`TypeError` or `ValueError`; `assert` is for our own invariants. All of them pass between processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class SilicutError(Exception):
@@ -23,6 +24,9 @@ class ConfigError(SilicutError):
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.problems
 
 
 class BadFile(SilicutError):
@@ -43,7 +47,10 @@ class UnsupportedModel(SilicutError):
 
     def __init__(self, offenders: Sequence[str], advice: str) -> None:
         super().__init__(f"{'; '.join(offenders)}. {advice}")
-        self.offenders = tuple(offenders)
+        self.offenders, self.advice = tuple(offenders), advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.offenders, self.advice)
 
 
 class NumericMismatch(SilicutError):
@@ -60,7 +67,10 @@ class ToolMissing(SilicutError):
 
     def __init__(self, tool: str, extra: str) -> None:
         super().__init__(f"{tool} is not installed; install it with: pip install 'silicut[{extra}]'")
-        self.tool = tool
+        self.tool, self.extra = tool, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.tool, self.extra)
 
 
 class OutcomeError(SilicutError):
