@@ -16,7 +16,7 @@ from silicut.zoo import open_data
 DENSE = silicut.Recipe(epochs=3, batch_size=32, learning_rate=0.1, precision="fp32")
 RECOVERY = silicut.Recipe(epochs=1, batch_size=32, learning_rate=0.03, distil_weight=0.7, precision="fp32")
 # A busy machine makes the measurement less sure; it must not make the test fail.
-MEASURING = silicut.MeasureOptions(n_rounds=10, max_rounds=20, refuse_frac=10.0)
+MEASURING = silicut.MeasureOptions(n_rounds=10, max_rounds=20, refuse_frac=10.0, refuse_bias_frac=10.0)
 BUDGET_FRAC = 0.6
 
 

