@@ -180,6 +180,13 @@ def profile_network(
 ) -> Profile:
     """Return the profile of a network on an engine, from the cache where it was made before.
 
+    Args:
+        network: as captured; its weights' values do not matter.
+        engine: where it is measured.
+        cache: where samples and profiles are kept; the user's cache folder by default.
+        options: how thorough to be.
+        progress: told after every network that was measured.
+
     Raises:
         NothingToPrune: the network has no channel group.
     """
