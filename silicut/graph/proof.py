@@ -46,11 +46,12 @@ def prove_group(
 
 def _without_readers(network: Network, channels: Channels, kept: Mapping[str, np.ndarray]) -> Network:
     """Return the network in which nothing reads the channels that are removed."""
-    parameters = {name: array.copy() for name, array in network.parameters.items()}
+    groups = {name: channels.group(name) for name in kept}
+    read = {member.parameter for group in groups.values() for member in group.consumers()}
+    parameters = {name: array.copy() if name in read else array for name, array in network.parameters.items()}
     for name, indices in kept.items():
-        group = channels.group(name)
-        removed = np.setdiff1d(np.arange(group.n_channels), indices)
-        for member in group.consumers():
+        removed = np.setdiff1d(np.arange(groups[name].n_channels), indices)
+        for member in groups[name].consumers():
             np.moveaxis(parameters[member.parameter], member.axis, 0)[member.positions[removed].ravel()] = 0
     return network.with_parameters(parameters)
 
