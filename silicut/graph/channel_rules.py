@@ -228,7 +228,7 @@ def _softmax(t: ChannelTracker, o: Operator) -> None:
 _SAME = """
 relu relu6 hardtanh leaky_relu elu celu selu gelu silu mish sigmoid tanh hardswish hardsigmoid softplus abs
 neg exp sqrt rsqrt square log round floor dropout feature_dropout clone contiguous alias detach to _to_copy
-lift_fresh_copy logical_not
+lift_fresh_copy logical_not reciprocal type_as
 """.split()
 _ELEMENTWISE = "add sub mul div rsub maximum minimum pow clamp clamp_min clamp_max".split()
 _SPATIAL = """

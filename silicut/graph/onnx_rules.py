@@ -282,6 +282,8 @@ RULES: dict[str, Rule] = {
     "neg": _simple("Neg"),
     "exp": _simple("Exp"),
     "sqrt": _simple("Sqrt"),
+    "reciprocal": _simple("Reciprocal"),
+    "log": _simple("Log"),
     "silu": _silu,
     "gelu": _gelu,
     "elu": _elu,

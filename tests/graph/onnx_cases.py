@@ -147,6 +147,7 @@ CASES = [
     Case("clamp clamp_min clamp_max", of(_clamps)),
     Case("sigmoid tanh abs neg exp", of(lambda x: torch.sigmoid(x) + torch.tanh(x) + x.abs() + (-x) + torch.exp(x))),
     Case("sqrt pow", of(lambda x: torch.sqrt(small(x)) + x**2 + small(x) ** torch.sigmoid(x))),
+    Case("reciprocal log", of(lambda x: 1 / small(x) + small(x).log())),
     Case("prelu", nn.Sequential(nn.PReLU(4), nn.PReLU())),
     Case("prelu", nn.PReLU(5), ((5,),)),
     Case("add sub", of(_sums), (IMAGE, IMAGE)),
