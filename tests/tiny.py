@@ -21,9 +21,12 @@ PAUSE = "TINY_PAUSE_S"
 
 
 def arguments(out: Path, cache: Path, *more: str) -> list[str]:
-    """Return what one types to prune the network, for `silicut.cli.app.run`; later options win."""
+    """Return what one types to prune the network, for `silicut.cli.app.run`; later options win.
+
+    It runs for some 20 us, so on a machine that runs other tests its latency may be known badly.
+    """
     fixed = ("--network", NETWORK, "--data", DATA, "--batch", str(BATCH), "--latency", "60%", "--training-batch", "32")
-    return ["prune", *fixed, "--epochs", "2", "--out", str(out), "--cache", str(cache), *more]
+    return ["prune", *fixed, "--noise", "1000", "--epochs", "2", "--out", str(out), "--cache", str(cache), *more]
 
 
 class Tiny(nn.Module):

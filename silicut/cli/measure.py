@@ -19,6 +19,7 @@ def measure(
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size where a model leaves it free.")] = 1,
     seconds: Annotated[float, Option(help="At most this long.")] = 60.0,
+    noise: Annotated[float, Option(help="Per cent: ratios known less surely than +- this are refused.")] = 10.0,
     seed: Annotated[int, Option(min=0, help="Seed of the order of runs.")] = 0,
     json: Annotated[bool, Option("--json", help="Print the measurement as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
@@ -33,10 +34,11 @@ def measure(
     from silicut.targets import engine as engine_by_name
     from silicut.targets import measure as measure_models
 
+    options = MeasureOptions(max_s=seconds, seed=seed).refusing(noise)
     target = engine_by_name(engine, n_threads=threads, batch=batch)
     named = dict(zip(_names(models), models, strict=True))
     with progress_bars(json) as progress:
-        result = measure_models(target, named, next(iter(named)), MeasureOptions(max_s=seconds, seed=seed), progress)
+        result = measure_models(target, named, next(iter(named)), options, progress)
     if json:
         print_json(result.to_json())
         return

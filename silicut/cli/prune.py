@@ -49,6 +49,7 @@ def prune(
     metric: Annotated[str | None, Option(help="Your own metric as module:function.")] = None,
     input_shape: Annotated[str | None, Option(help="One input, such as 3x224x224, for your own network.")] = None,
     time_limit: Annotated[float, Option(help="Seconds for each solve.")] = 10.0,
+    noise: Annotated[float, Option(help="Per cent: latencies known less surely than +- this are refused.")] = 10.0,
     seed: Annotated[int, Option(min=0, help="Seed of sampling and training.")] = 0,
     cache: Annotated[Path | None, Option(help="Folder of cached profiles.")] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Stop when the plan has been measured.")] = False,
@@ -100,6 +101,8 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
     options = PAPER if asked["preset"] is Preset.paper else PruneOptions()
     with _noting(problems):
         Budget.parse(asked["latency"])
+    with _noting(problems):
+        options = replace(options, measuring=options.measuring.refusing(asked["noise"]))
     with _noting(problems):
         options = replace(options, recipe=_recipe(asked))
     with _noting(problems):

@@ -85,6 +85,16 @@ class MeasureOptions(Record):
         if wrong:
             raise ConfigError(*wrong)
 
+    def refusing(self, noise_percent: float) -> MeasureOptions:
+        """Return the options under which ratios must be known to +- this many per cent (disagreement: twice that).
+
+        Raises:
+            ConfigError: it is not above 0.
+        """
+        if not noise_percent > 0:
+            raise ConfigError(f"noise must be above 0 per cent, not {noise_percent:g}")
+        return dataclasses.replace(self, refuse_frac=noise_percent / 100, refuse_bias_frac=2 * noise_percent / 100)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timing(Record):
@@ -334,8 +344,8 @@ def _refuse(timings: Mapping[str, Timing], reference: str, options: MeasureOptio
         problems.append(f"median and fastest runs disagree on {', '.join(biased)} (allowed are {limit})")
     if problems:
         raise TooNoisy(
-            f"{'; '.join(problems)}: stop other work on the machine, use one thread, or raise max_rounds "
-            f"({options.max_rounds}) and max_s ({options.max_s:g})"
+            f"{'; '.join(problems)}: stop other work on the machine, use one thread, measure longer (max_rounds "
+            f"{options.max_rounds}, max_s {options.max_s:g}), or allow more noise"
         )
 
 

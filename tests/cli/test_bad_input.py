@@ -321,6 +321,7 @@ OTHER_COMMANDS = [
     (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files"),
     (["measure", "full"], "full is no file; give ONNX files"),
     (["measure", "plan.json", "--seconds", "0"], "seconds must be above 0, not 0"),
+    (["measure", "plan.json", "--noise", "0"], "noise must be above 0 per cent, not 0"),
     (["profile", "--network", tiny.NETWORK], f"network {tiny.NETWORK!r} must come with --input-shape (such as 3x224x224) "
      "or --data, not without"),
     (["profile", "--network", tiny.NETWORK, "--out", "plan.json"], "plan.json exists and was not changed; choose a new "

@@ -126,6 +126,8 @@ def test_an_interval_that_stays_wide_is_a_warning_then_an_error():
     with pytest.raises(TooNoisy, match=r"latency relative to 'dense' is known only of 'half' to .* stop other work"):
         measure(engine, MODELS, "dense", replace(options, refuse_frac=0.02))
     assert engine.n_open == 0
+    with pytest.raises(TooNoisy, match=r"\(allowed are 3\.0 %\)"):
+        measure(engine, MODELS, "dense", options.refusing(3.0))
 
 
 def test_load_that_hits_only_long_networks_is_refused():
