@@ -11,18 +11,15 @@ are there are not made again, so the study can be stopped and resumed. The READM
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from study import Table, example, load, show
 
 from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
 from silicut.compress import Restrictions
@@ -32,11 +29,10 @@ from silicut.flows.summary import Label, summarise, write_report
 from silicut.flows.verify import DENSE, PRUNED
 from silicut.graph import capture, fold_batch_norm
 from silicut.graph.onnx_writer import to_onnx
-from silicut.records import Cache, DoesNotFit, Event
+from silicut.records import Cache, DoesNotFit
 from silicut.search import Problem, Solution, solve
-from silicut.targets import machine_fingerprint
 from silicut.training import RECOVERY
-from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights, network, network_entry, open_data
+from silicut.zoo import open_data
 
 HERE = Path(__file__).parent
 NETWORKS = ("resnet56-projection", "resnet18-half", "resnet18")
@@ -45,67 +41,9 @@ _WARM_S = 10.0  # a profile that took less was in the cache already
 ACCURACY = ("resnet18-half", "resnet56-projection", "resnet20", "resnet56")
 
 
-class Table:
-    """A CSV file whose rows are known by some of their columns; a row that is there is not made again."""
-
-    def __init__(self, name: str, keys: tuple[str, ...]) -> None:
-        self.path, self.keys = HERE / "results" / f"{name}.csv", keys
-
-    def rows(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    def has(self, **key: Any) -> bool:
-        return any(all(row[k] == str(key[k]) for k in self.keys) for row in self.rows())
-
-    def add(self, **row: Any) -> None:
-        row |= conditions()
-        self.path.parent.mkdir(exist_ok=True)
-        is_new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())[:200], flush=True)
-
-
-def conditions() -> dict[str, str]:
-    """What every row carries: machine, versions, threads, code."""
-    code = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False)
-    packages = " ".join(f"{p} {metadata.version(p)}" for p in ("torch", "onnxruntime", "scipy"))
-    machine = machine_fingerprint()
-    return {
-        "machine": f"{machine['cpu']} {machine['cpu_family_model_stepping']} x{machine['n_cores']}",
-        "versions": f"python {platform.python_version()} {packages}",
-        "threads": "1",
-        "batch": "1",
-        "code": code.stdout.strip(),
-    }
-
-
-def load(name: str, published: Path | None = None) -> torch.nn.Module:
-    """Return a network with its bundled, published or (seeded) random weights."""
-    torch.manual_seed(0)
-    module = network(name).eval()
-    if name == "resnet56" and published is not None:
-        assign_weights(module, load_weights(published))
-    elif name in bundled_names():
-        assign_weights(module, load_weights(bundled_weights(name)))
-    return module
-
-
-def example(name: str) -> torch.Tensor:
-    """Return one input."""
-    return torch.randn(1, *network_entry(name).input_shape, generator=torch.Generator().manual_seed(0))
-
-
-def show(event: Event) -> None:
-    """Print finished stages."""
-    if event.n_done == event.n_total:
-        print(f"    {event.stage}: {event.note}", file=sys.stderr, flush=True)
+def table(name: str, keys: tuple[str, ...]) -> Table:
+    """Return a table of this study."""
+    return Table(HERE / "results" / f"{name}.csv", keys)
 
 
 @dataclasses.dataclass
@@ -135,13 +73,13 @@ class Study:
 
     def model(self) -> None:
         """Is the sum of layers right? On 20 random legal prunings, beside the sum of isolated layers."""
-        table = Table("latency_model", ("network",))
+        rows = table("latency_model", ("network",))
         for name in NETWORKS:
-            if not table.has(network=name):
+            if not rows.has(network=name):
                 cold_s, warm_s = self.seconds(name), self.seconds(name)
                 _, profile = self.profile(name)
                 v = profile.validation
-                table.add(
+                rows.add(
                     network=name, n=len(v.measured_ms), dense_ms=profile.dense_ms, r2=v.r2,
                     mean_error_frac=v.mean_error_frac, max_error_frac=v.max_error_frac,
                     isolated_mean_error_frac=v.isolated_mean_error_frac, isolated_max_error_frac=v.isolated_max_error_frac,
@@ -151,7 +89,7 @@ class Study:
 
     def solvers(self) -> None:
         """Is the coupled solver fast, proven and at least as good as every other at equal true cost?"""
-        table = Table("solvers", ("network", "budget", "value", "solver"))
+        rows = table("solvers", ("network", "budget", "value", "solver"))
         for name in NETWORKS:
             captured, profile = self.profile(name)
             subject = Subject.of(captured)
@@ -164,9 +102,9 @@ class Study:
                         return pruning_problem(subject, profile, scores, Restrictions(), target_ms)  # noqa: B023
 
                     for solver in ("coupled", "knapsack", "descent"):
-                        if not table.has(network=name, budget=budget, value=value, solver=solver):
+                        if not rows.has(network=name, budget=budget, value=value, solver=solver):
                             found = at_true_cost(problem, solver, limit_ms)
-                            table.add(
+                            rows.add(
                                 network=name, budget=budget, value=value, solver=solver, plan_value=found.value,
                                 cost_frac=found.costs[LATENCY] / profile.dense_ms, gap_frac=found.gap_frac,
                                 time_s=found.time_s, is_proven=found.is_proven,
@@ -174,9 +112,9 @@ class Study:
 
     def budgets(self) -> None:
         """Is the budget met? Plan, then measure again apart from the loop that chose it."""
-        table = Table("budgets", ("network", "budget", "seed"))
+        rows = table("budgets", ("network", "budget", "seed"))
         for name, budget in ((n, b) for n in NETWORKS for b in BUDGETS[n]):
-            if table.has(network=name, budget=budget, seed=0):
+            if rows.has(network=name, budget=budget, seed=0):
                 continue
             options = PruneOptions(recipe=None, is_dry_run=True)
             result = prune(
@@ -187,7 +125,7 @@ class Study:
             again = measure(engine("onnxruntime"), models, DENSE, MeasureOptions(seed=1)).timings[PRUNED]
             following = result.outcome.next_better_frac
             limit = budget / 100
-            table.add(
+            rows.add(
                 network=name, budget=budget, seed=0, predicted_frac=result.outcome.rounds[-1].predicted_frac,
                 loop_ratio=result.measurement.timings[PRUNED].ratio, ratio=again.ratio, ratio_low=again.ratio_low,
                 ratio_high=again.ratio_high, next_better_frac=following or 1.0, n_rounds=len(result.outcome.rounds),
@@ -199,11 +137,11 @@ class Study:
         """What is lost at half the latency, after 8 epochs?"""
         if self.cifar10 is None:
             sys.exit("accuracy must come with --cifar10 DIR, not without")
-        table = Table("accuracy", ("network", "budget", "value", "seed", "epochs"))
+        rows = table("accuracy", ("network", "budget", "value", "seed", "epochs"))
         epochs = 1 if self.is_quick else 8
         for name in self.networks or ACCURACY:
             key = {"network": name, "budget": 50, "value": "auto", "seed": 0, "epochs": epochs}
-            if table.has(**key) or (name == "resnet56" and self.published is None):
+            if rows.has(**key) or (name == "resnet56" and self.published is None):
                 continue
             data = open_data(f"{'cifar10-test' if name == 'resnet56' else 'cifar10'}:{self.cifar10}")
             folder = RunFolder(self.work / f"{name}-{epochs}", key, resumes=(self.work / f"{name}-{epochs}").exists())
@@ -216,7 +154,7 @@ class Study:
             stages = {stage.name: stage for stage in result.stages}
             dense, final = stages["dense"], stages["fine-tuned"]
             timing = result.measurement.timings[PRUNED]
-            table.add(
+            rows.add(
                 **key, n=final.n, dense_correct=dense.n_correct, pruned_correct=stages["pruned"].n_correct,
                 recalibrated_correct=stages["batch norm recalibrated"].n_correct, final_correct=final.n_correct,
                 n_lost=final.n_lost, n_gained=final.n_gained, ratio=timing.ratio, ratio_low=timing.ratio_low,

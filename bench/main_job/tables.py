@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from study import markdown as table
+from study import read_rows
 
 HERE = Path(__file__).parent
 
@@ -23,17 +27,8 @@ run; "ratio" is pruned over dense with its bootstrap 95 % interval.
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV file, none where it was not made."""
-    path = HERE / "results" / f"{name}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def table(header: list[str], lines: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
+    """Return the rows of one of the study's tables."""
+    return read_rows(HERE / "results" / f"{name}.csv")
 
 
 def percent(text: str, digits: int = 1) -> str:
