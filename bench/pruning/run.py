@@ -48,7 +48,7 @@ TRAINED = NETWORKS[:2]  # on the third, of option A, the question is whether a r
 BUDGETS = (70, 50, 35)
 SEEDS = {70: (0,), 50: (0, 1), 35: (0,)}
 EPOCHS, N_CALIBRATION = 8, 2000
-N_RIVALS = 2
+FINALISTS = {"torch-pruning": 2, "silicut": 1}  # how many of each tool are trained
 SURELY = MeasureOptions(n_rounds=40, ci_frac=0.005)
 QUICKLY = MeasureOptions(n_rounds=10, max_rounds=20, ci_frac=0.01, max_s=5.0)
 GRID = tuple(i / 10 for i in range(1, 10))
@@ -191,8 +191,8 @@ class Tuner:
 class Study:
     """The questions; every answer is a row."""
 
-    def __init__(self, data: TrainingData, work: Path, networks: list[str], scope: Scope) -> None:
-        self.data, self.work, self.networks, self.scope = data, work, networks, scope
+    def __init__(self, data: TrainingData, work: Path, networks: list[str], tools: list[str], scope: Scope) -> None:
+        self.data, self.work, self.networks, self.tools, self.scope = data, work, networks, tools, scope
         keys = ("network", "tool", "value", "variant", "budget")
         self.untrained = Table(scope.results / "untrained.csv", keys)
         self.fine_tuned = Table(scope.results / "trained.csv", (*keys, "seed", "epochs"))
@@ -276,7 +276,7 @@ class Study:
         """Yield who is trained: rivals first, since they wait for nobody; seeds beyond the first last."""
         for seed in (0, 1):
             for budget in (b for b in self.scope.budgets if seed in SEEDS[b]):
-                for tool, n in (("torch-pruning", N_RIVALS), ("silicut", 1)):
+                for tool, n in ((tool, n) for tool, n in FINALISTS.items() if tool in self.tools):
                     rows = [r for r in self.untrained.rows() if (r["network"], r["tool"]) == (name, tool)]
                     known = [r for r in rows if int(r["budget"]) == budget and r["n_correct"]]
                     for row in sorted(known, key=lambda r: -int(r["n_correct"]))[:n]:
@@ -309,13 +309,14 @@ def main() -> None:
         "--work", type=Path, default=Path("runs/pruning"), help="folder for networks, checkpoints and profiles"
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--tools", nargs="+", choices=list(FINALISTS), default=list(FINALISTS), help="whose are trained")
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of training")
     parser.add_argument("--quick", action="store_true", help="one method each, one budget, one epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     scope = Scope.quick(arguments.work) if arguments.quick else Scope()
-    study = Study(open_data(f"cifar10:{arguments.cifar10}"), arguments.work, arguments.networks, scope)
+    study = Study(open_data(f"cifar10:{arguments.cifar10}"), arguments.work, arguments.networks, arguments.tools, scope)
     for question in arguments.only:
         getattr(study, question)()
 

@@ -23,7 +23,7 @@ from silicut.search.problem import SumVariable, Table, Variable, reachable_sums
 from silicut.targets.engine import Engine, EngineSettings
 from silicut.targets.isolated import IsolatedLayers
 from silicut.targets.layers import Layer, Width
-from silicut.targets.samples import Bench, Sample
+from silicut.targets.samples import SURE_FRAC, USUAL_FRAC, Bench, Sample
 from silicut.targets.staircase import Staircase, candidate_widths, corner_widths, probe_plan, staircase
 from silicut.targets.surface import Surface, fit_surface
 
@@ -32,6 +32,7 @@ _NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more ge
 _BATCH, _CANDIDATES = 8, 16  # networks measured between two fits, and how many each is the best of
 _REMOVED_FRAC = 0.3  # of the blocks, in every other network that checks the prediction
 _MAX_DRAWS = 20
+_EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,11 +250,11 @@ class _Profiler:
             n_measured=len(self.bench.samples()),
         )
 
-    def _measure(self, stage: str, plan: Sequence[Mapping[str, int]]) -> list[Sample]:
+    def _measure(self, stage: str, plan: Sequence[Mapping[str, int]], error_frac: float = USUAL_FRAC) -> list[Sample]:
         tracker = Tracker(self.progress, stage, len(plan))
         samples = []
         for widths in plan:
-            samples.append(self.bench.sample(widths))
+            samples.append(self.bench.sample(widths, error_frac))
             tracker.step(f"{samples[-1].ratio:.2f} of dense")
         return samples
 
@@ -275,11 +276,16 @@ class _Profiler:
     def _random_widths(self, rng: np.random.Generator) -> dict[str, int]:
         return {name: int(rng.choice(levels)) for name, levels in self.levels.items()}
 
+    def _even_widths(self, frac: float) -> dict[str, int]:
+        """Return every group at the same fraction of its legal widths: small networks, which random widths seldom make."""
+        return {name: levels[round(frac * (len(levels) - 1))] for name, levels in self.levels.items()}
+
     def _sample(self) -> None:
         """Measure random legal networks until every surface is sure enough at all legal widths, or there were enough."""
         rng = np.random.default_rng(self.options.seed)
         n_done = self.options.n_samples
-        self._measure("sample widths", [self._random_widths(rng) for _ in range(n_done)])
+        even = [self._even_widths(frac) for frac in _EVEN_FRACS]
+        self._measure("sample widths", [*even, *(self._random_widths(rng) for _ in range(n_done))])
         while n_done < self.options.n_samples_max:
             self._fit()
             batch = [self._most_informative(rng) for _ in range(_BATCH)]
@@ -354,7 +360,7 @@ class _Profiler:
     def _validate(self, layers: Sequence[Layer]) -> Validation:
         rng = np.random.default_rng(self.options.seed + 10_000)
         fresh = [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
-        samples = self._measure("validate on fresh networks", fresh)
+        samples = self._measure("validate on fresh networks", fresh, SURE_FRAC)
         timed = {layer.name for layer in layers}
         left = [[layer for layer in self.bench.layers_at(widths) if layer.name in timed] for widths in fresh]
         predicted = [

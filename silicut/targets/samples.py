@@ -7,7 +7,7 @@ of equal shape share their points, whichever network they were measured in.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,9 @@ from silicut.records import Cache, Journal, content_hash
 from silicut.targets.engine import Engine, NodeTimes, Session
 from silicut.targets.layers import Layer, layers_of
 
-_PROTOCOL = 5  # raise it when what a sample means changes, so that old ones are not reused
-_N_TURNS = 3  # a sample is the median of this many, so that one disturbed moment does not make it
+_PROTOCOL = 6  # raise it when what a sample means changes, so that old ones are not reused
+_MIN_TURNS, _MAX_TURNS = 3, 16  # a sample is the median of these, so that one disturbed moment does not make it
+USUAL_FRAC, SURE_FRAC = 0.01, 0.005  # standard errors of a ratio at which turns end: to fit with, and to check with
 _RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.1, 8, 20  # a turn runs the dense network for about this long
 
 
@@ -115,11 +116,18 @@ class Bench:
             self._reference = self.engine.load(self.model(self.dense_widths))
         return self._reference
 
-    def sample(self, widths: Mapping[str, int]) -> Sample:
-        """Measure the network at these widths, or return what is known."""
+    def sample(self, widths: Mapping[str, int], error_frac: float = USUAL_FRAC) -> Sample:
+        """Measure the network at these widths, or return what is known as surely.
+
+        Args:
+            widths: kept channels by group.
+            error_frac: standard error of the ratio at which to stop.
+        """
         key = content_hash(dict(widths))
         if key not in self._samples:
-            event = self._known.get(key) or self._measured(widths)
+            event = self._known.get(key)
+            if event is None or (event["error_frac"] > error_frac and event["n_turns"] < _MAX_TURNS):
+                event = self._measured(widths, error_frac)
             self._file(event)
             self._samples[key] = _sample(event)
         return self._samples[key]
@@ -143,14 +151,12 @@ class Bench:
             self._reference.close()
             self._reference = None
 
-    def _measured(self, widths: Mapping[str, int]) -> Mapping[str, Any]:
+    def _measured(self, widths: Mapping[str, int], error_frac: float) -> Mapping[str, Any]:
         """Measure a network and return it as it stands in the journal.
 
         Without one of its blocks a network gives no points: layers beside the gap fuse with others than their shape says.
         """
-        reference, model = self.reference(), self.model(widths)
-        n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
-        turns = [_turn(self.engine.node_times(model, n_runs, reference), self.layers) for _ in range(_N_TURNS)]
+        turns = self._turns(widths, error_frac)
         names = dict.fromkeys(name for turn in turns for name in turn.layers_frac)
         layers_frac = {name: float(np.median([turn.layers_frac.get(name, 0.0) for turn in turns])) for name in names}
         layers = () if self.removed(widths) else self.layers
@@ -158,12 +164,27 @@ class Bench:
             "network": self.network.structure_hash,
             "widths": dict(widths),
             "ratio": float(np.median([turn.ratio for turn in turns])),
+            "error_frac": _error_frac([turn.ratio for turn in turns]),
+            "n_turns": len(turns),
             "dense_ms": min(turn.dense_ms for turn in turns),
             "layers_frac": layers_frac,
             "points": [[*layer.cell(widths), layers_frac.get(layer.name, 0.0)] for layer in layers],
         }
         self._journal().append(event)
         return event
+
+    def _turns(self, widths: Mapping[str, int], error_frac: float) -> list[_Turn]:
+        """Profile a network again and again until its ratio is known.
+
+        Each turn loads it and the dense network anew: where a session's weights happen to lie in memory makes layers
+        with large weights up to 20 % slower or faster for as long as it lives (measured).
+        """
+        model, turns = self.model(widths), list[_Turn]()
+        while len(turns) < _MIN_TURNS or (_error_frac([t.ratio for t in turns]) > error_frac and len(turns) < _MAX_TURNS):
+            with self.engine.load(self.model(self.dense_widths)) as reference:
+                n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
+                turns.append(_turn(self.engine.node_times(model, n_runs, reference), self.layers))
+        return turns
 
     def _journal(self) -> Journal:
         return self.cache.journal({"samples": _PROTOCOL, "fingerprint": self.engine.fingerprint()})
@@ -183,6 +204,11 @@ class Bench:
         self._dense_ms.setdefault(network, []).append(dense_ms)
         for key, n_in, n_out, frac in points:
             self._points.setdefault(key, []).append((n_in, n_out, frac, network))
+
+
+def _error_frac(ratios: Sequence[float]) -> float:
+    """Return the standard error of a median, relative to it, from the spread of what it is the median of."""
+    return float(1.25 * np.std(ratios, ddof=1) / np.sqrt(len(ratios)) / np.median(ratios))
 
 
 def _sample(event: Mapping[str, Any]) -> Sample:

@@ -137,7 +137,7 @@ class SyntheticEngine:
         rng, noise = self._rng(model), self.noise_frac
         times = {name: us * _noisy(rng, noise) for name, us in self.formula.node_times_us(model).items()}
         run_us = (self.formula.call_us + sum(times.values())) * _noisy(rng, noise / 4)
-        reference_us = None if reference is None else 1e6 * reference.time_once()
+        reference_us = None if reference is None else reference.us * _noisy(rng, noise / 4)
         return NodeTimes(
             times_us=times,
             overhead_us={},
