@@ -30,7 +30,7 @@ import rivals
 import torch
 from study import Table, example, load, show
 
-from silicut import MeasureOptions, PruneOptions, engine, measure, prune
+from silicut import MeasureOptions, Pruned, PruneOptions, engine, measure, prune
 from silicut.flows.pruning_problem import VALUES
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.graph.counting import n_macs
@@ -232,24 +232,25 @@ class Study:
                     self._add_ours(subject, candidate, budget)
 
     def _add_ours(self, subject: Subject, candidate: Candidate, budget: int) -> None:
-        options = PruneOptions(
-            value=candidate.value, solver=candidate.variant, recipe=None, is_dry_run=True, measuring=SURELY
-        )
         try:
-            result = prune(
-                subject.module, subject.inputs, f"{budget}%", data=self.data, options=options, cache=subject.cache,
-                progress=show, evaluate=lambda _: 0.0,
-            )  # fmt: skip
+            result = self._pruned(subject, candidate, budget)
         except (DoesNotFit, NotFaster) as error:
             self._row(candidate, budget, "", str(error), {}, {}, {})
             return
         self._add(subject, candidate, budget, result.network, result.plan.hash, "")
 
+    def _pruned(self, subject: Subject, candidate: Candidate, budget: int) -> Pruned:
+        options = PruneOptions(
+            value=candidate.value, solver=candidate.variant, recipe=None, is_dry_run=True, measuring=SURELY
+        )
+        return prune(
+            subject.module, subject.inputs, f"{budget}%", data=self.data, options=options, cache=subject.cache,
+            progress=show, evaluate=lambda _: 0.0,
+        )  # fmt: skip
+
     def _add(self, subject: Subject, candidate: Candidate, budget: int, network: Network, setting: str, note: str) -> None:
         """Measure and evaluate a pruned network, keep it and write its row."""
-        folder = candidate.folder(self.work, budget)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_network(network, folder / "network.json", folder / "weights.safetensors")
+        self._keep(network, candidate.folder(self.work, budget))
         timing = subject.timing(network, SURELY)
         measured = {"ratio": timing.ratio, "ratio_low": timing.ratio_low, "ratio_high": timing.ratio_high}
         quality = subject.quality(evaluate(subject.recalibrated(network), self.data).is_correct)
@@ -267,26 +268,38 @@ class Study:
         """Fine-tune the best of each tool."""
         for name in [n for n in self.networks if n in TRAINED]:
             subject = self.subject(name)
-            for candidate, budget, seed in self._finalists(name):
+            for candidate, budget, setting, seed in self._finalists(name):
                 key = {**candidate.key(budget), "seed": seed, "epochs": self.scope.epochs}
                 if not self.fine_tuned.has(**key):
-                    self._train(subject, candidate, budget, key)
+                    self._train(subject, self._network(subject, candidate, budget, setting), key)
 
-    def _finalists(self, name: str) -> Iterator[tuple[Candidate, int, int]]:
-        """Yield who is trained: rivals first, since they wait for nobody; seeds beyond the first last."""
+    def _finalists(self, name: str) -> Iterator[tuple[Candidate, int, str, int]]:
+        """Yield who is trained: half the latency first, seeds beyond the first last."""
         for seed in (0, 1):
-            for budget in (b for b in self.scope.budgets if seed in SEEDS[b]):
+            for budget in sorted((b for b in self.scope.budgets if seed in SEEDS[b]), key=lambda b: abs(b - 50)):
                 for tool, n in ((tool, n) for tool, n in FINALISTS.items() if tool in self.tools):
                     rows = [r for r in self.untrained.rows() if (r["network"], r["tool"]) == (name, tool)]
                     known = [r for r in rows if int(r["budget"]) == budget and r["n_correct"]]
                     for row in sorted(known, key=lambda r: -int(r["n_correct"]))[:n]:
-                        yield Candidate(name, tool, row["value"], row["variant"]), budget, seed
+                        yield Candidate(name, tool, row["value"], row["variant"]), budget, row["setting"], seed
 
-    def _train(self, subject: Subject, candidate: Candidate, budget: int, key: dict[str, Any]) -> None:
+    def _network(self, subject: Subject, candidate: Candidate, budget: int, setting: str) -> Network:
+        """Return the pruned network, made again where another machine has the folder of work."""
         folder = candidate.folder(self.work, budget)
-        network = load_network(folder / "network.json", folder / "weights.safetensors")
+        if not folder.exists() and candidate.tool == "torch-pruning":
+            self._keep(Tuner(subject, candidate).network(float(setting)), folder)
+        elif not folder.exists():
+            self._keep(self._pruned(subject, candidate, budget).network, folder)
+        return load_network(folder / "network.json", folder / "weights.safetensors")
+
+    @staticmethod
+    def _keep(network: Network, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_network(network, folder / "network.json", folder / "weights.safetensors")
+
+    def _train(self, subject: Subject, network: Network, key: dict[str, Any]) -> None:
         module = subject.recalibrated(network)
-        recipe = dataclasses.replace(RECOVERY, epochs=key["epochs"], seed=key["seed"])
+        recipe = dataclasses.replace(RECOVERY, epochs=key["epochs"], seed=key["seed"], precision="bf16")
         checkpoint = self.work / "checkpoints" / content_hash({**key, "network": network.structure_hash})
         epochs = fit(module, self.data, recipe, teacher=subject.module, folder=checkpoint)
         is_right = evaluate(module, self.data).is_correct
