@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from silicut.graph.blocks import Block, find_blocks, remove_blocks
-from silicut.graph.channels import ChannelGroup, Channels, FrozenChannels, Member, find_channels
+from silicut.graph.channels import ChannelGroup, Channels, FrozenChannels, Member
 from silicut.graph.edit import bypass, drop_dead, fold_batch_norm, keep_channels
+from silicut.graph.grouping import find_channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
 
 if TYPE_CHECKING:
