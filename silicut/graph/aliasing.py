@@ -57,9 +57,10 @@ class Aliasing:
         """Return the node that stands for a tensor under all its names."""
         return self.names.get(node, node)
 
-    def hazard(self) -> Node | None:
-        """Return the first in-place operator that renaming cannot express, or None."""
-        return next((node for node in self._order if is_in_place(node) and not self._is_renaming(node)), None)
+    def hazard(self, constants: set[Node]) -> Node | None:
+        """Return the first in-place operator that renaming cannot express, or None; memory of constants alone is none."""
+        written = (node for node in self._order if is_in_place(node) and not self._is_renaming(node))
+        return next((node for node in written if not constants.issuperset(self._family[self._owner[node]])), None)
 
     def _is_renaming(self, node: Node) -> bool:
         if not _writes_its_first_argument_only(node) or not _exists(functional_target(str(node.target))):

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from silicut.graph.aliasing import Aliasing
+from silicut.graph.constants import constant_nodes, lifted
 from silicut.graph.exported import ADVICE, is_users, read_program, source_line
 from silicut.graph.network import Network
 from silicut.records import UnsupportedModel
@@ -68,7 +69,8 @@ def _capture(module: nn.Module, examples: tuple[torch.Tensor, ...], *, is_batch_
 def _without_hazards(program: Any) -> Any:
     """Return the program with views and in-place operators rewritten by PyTorch where renaming is not enough."""
     graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
-    hazards = [hazard for graph in graphs if (hazard := Aliasing(graph).hazard()) is not None]
+    known = set(lifted(program))
+    hazards = [found for graph in graphs if (found := Aliasing(graph).hazard(constant_nodes(graph, known))) is not None]
     if not hazards:
         return program
     if any("dropout" in str(node.target) for graph in graphs for node in graph.nodes):

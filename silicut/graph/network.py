@@ -82,7 +82,7 @@ class Operator:
     def _read(self) -> tuple[str, ...]:
         return tuple(_refs(tuple(self.arguments.values())))
 
-    def with_arguments(self, **changes: Any) -> Operator:
+    def with_arguments(self, /, **changes: Any) -> Operator:
         """Return the operator with some arguments replaced."""
         return replace(self, arguments={**self.arguments, **changes})
 
@@ -102,7 +102,8 @@ class Network:
     Attributes:
         inputs: names of the input tensors.
         outputs: names of the output tensors.
-        output_structure: "tensor", "tuple", "list", or the keys of a dict, in the order of `outputs`.
+        output_structure: "tensor", "tuple", "list", or the keys of a dict, in the order of `outputs`; what the user's module
+            nests comes flat, with keys such as "boxes.0".
         tensors: type of every activation by name, inputs included.
         operators: in execution order.
         parameters: arrays by the user's state-dict name, buffers and constants included.
