@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.export.graph_signature import OutputKind
 
-from silicut.graph.aliasing import Aliasing, functional_target, is_in_place
+from silicut.graph.aliasing import Aliasing, argument_names, functional_target, is_in_place
 from silicut.graph.constants import Constants, lifted
 from silicut.graph.network import DEVICE, Network, Operator, Ref, Tensor
 from silicut.graph.normal_form import normal_form, symbolic, usual_batch_norm
@@ -221,7 +221,8 @@ class _Reader:
     def _arguments(self, node: Any) -> dict[str, Any]:
         schema = node.target._schema.arguments
         given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
-        return {a.name: self._value(given.get(a.name, a.default_value)) for a in schema}
+        values = [self._value(given.get(a.name, a.default_value)) for a in schema]
+        return dict(zip(argument_names(node), values, strict=True))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):

@@ -119,7 +119,7 @@ def _group_norm(b: _Builder, o: Operator, axis: int, mask: np.ndarray) -> bool:
 
 
 def _reduction(b: _Builder, o: Operator, axis: int, mask: np.ndarray) -> bool:
-    source, dims = o.arguments["self"].name, o.arguments["dim"]
+    source, dims = o.arguments["self"].name, o.arguments.get("dim", ())
     n_axes = len(b.tensors[source].shape)
     if axis not in [int(d) % n_axes for d in (dims if isinstance(dims, tuple) else (dims,))]:
         return False
@@ -129,6 +129,6 @@ def _reduction(b: _Builder, o: Operator, axis: int, mask: np.ndarray) -> bool:
 
 _REWRITES: dict[str, Callable[[_Builder, Operator, int, np.ndarray], bool]] = {
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
-    **dict.fromkeys(("mean", "sum", "amax", "amin", "var", "std", "var_mean", "linalg_vector_norm", "norm"), _reduction),
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm"), _reduction),
     "group_norm": _group_norm,
 }

@@ -54,9 +54,11 @@ class ChannelTracker:
         return self.network.tensors[name].sizes(EXAMPLE_BATCH)
 
     def of(self, name: str) -> np.ndarray:
-        """Return the labels of a tensor; a parameter used as a tensor gets one for every element."""
+        """Return the labels of a tensor; a parameter used as a tensor gets one for every element, a constant one in all."""
         if name not in self.labels:
             shape = self.network.parameters[name].shape
+            if name in self.network.constants:
+                shape = (1,) * len(shape)
             self.labels[name] = self.fresh(int(np.prod(shape))).reshape(shape)
         return self.labels[name]
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from silicut.graph.network import Operator, Ref
-from silicut.graph.rules.arguments import main_input, varying_axes
+from silicut.graph.rules.arguments import main_input
+from silicut.graph.rules.elementwise import elementwise, extended
 from silicut.graph.tracker import ChannelTracker, Rule, Unfollowed
 
 _LETTERS = "zyxwvuts"  # of the axes before the last two of a matrix product
@@ -78,8 +79,8 @@ def _ordered(labels: np.ndarray, letters: str, wanted: list[str]) -> np.ndarray:
 
 
 def _matmul(t: ChannelTracker, o: Operator) -> None:
-    a = main_input(o, "self", "batch1")
-    b = main_input(o, "other", "mat2", "batch2")
+    a = main_input(o, "self")
+    b = main_input(o, "other", "mat2")
     if b in t.network.parameters and len(t.sizes(b)) == 2 and b not in t.labels:
         _product_with_weight(t, o, a, b)
         return
@@ -116,19 +117,16 @@ def _factor(t: ChannelTracker, name: str, letters: str = "") -> Factor:
 
 def _added_product(t: ChannelTracker, o: Operator) -> None:
     """input + batch1 @ batch2."""
-    _matmul(t, o)
-    _tie_heads(t, t.of(main_input(o, "self")), o.outputs[0])
+    added = main_input(o, "self")
+    factors = [_factor(t, main_input(o, name)) for name in ("batch1", "batch2")]
+    sizes = t.sizes(o.outputs[0])
+    t.labels[o.outputs[0]] = _sum(t, o, _batched_product(t, *factors, len(sizes)), sizes, added)
 
 
-def _tie_heads(t: ChannelTracker, added: np.ndarray, output: str) -> None:
-    """Tie what is added to a product where both vary."""
-    labels = t.of(output)
-    added = added.reshape((1,) * (labels.ndim - added.ndim) + added.shape)
-    for axis in varying_axes(added):
-        if labels.shape[axis] == 1:
-            added = t.whole(added, axis)
-    if added.size > 1:
-        t.tie(labels, added)
+def _sum(t: ChannelTracker, o: Operator, product: np.ndarray, sizes: tuple[int, ...], added: str) -> np.ndarray:
+    """Return the labels of a product to which a tensor is added."""
+    operands = [(product, sizes), (extended(t.of(added), len(sizes)), tuple(t.sizes(added)))]
+    return elementwise(t, o, operands, sizes)
 
 
 def _attention(t: ChannelTracker, o: Operator) -> None:
@@ -137,11 +135,10 @@ def _attention(t: ChannelTracker, o: Operator) -> None:
         key, value = _repeated(key, query.sizes[-3]), _repeated(value, query.sizes[-3])
     n_axes = query.labels.ndim
     scores = _batched_product(t, query, _transposed(key), n_axes)
-    t.labels[o.outputs[0]] = scores
-    mask = o.arguments.get("attn_mask")
-    if isinstance(mask, Ref) and mask.name in t.network.tensors:
-        _tie_heads(t, t.of(mask.name), o.outputs[0])
     sizes = (*query.sizes[:-1], key.sizes[-2])
+    mask = o.arguments.get("attn_mask")
+    if isinstance(mask, Ref):
+        scores = _sum(t, o, scores, sizes, mask.name)
     t.labels[o.outputs[0]] = _batched_product(t, Factor(scores, sizes, ""), value, n_axes)
 
 

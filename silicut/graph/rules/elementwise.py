@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from silicut.graph.network import Operator, Ref
 from silicut.graph.rules.arguments import main_input, varying_axes
+from silicut.graph.rules.norms import reduction
 from silicut.graph.tracker import ChannelTracker, Rule, Unfollowed
 
 
@@ -24,16 +27,29 @@ def _spatial(t: ChannelTracker, o: Operator) -> None:
 
 
 def _elementwise(t: ChannelTracker, o: Operator) -> None:
-    """Equal positions of the operands are one channel; an operand of size 1 on the channel axis must stay."""
     output = o.outputs[0]
     names = [value.name for value in o.arguments.values() if isinstance(value, Ref)]
     aligned = _aligned(t, names, len(t.sizes(output)))
-    varying = {axis for labels in aligned.values() for axis in varying_axes(labels)}
+    operands = [(labels, t.sizes(name)) for name, labels in aligned.items()]
+    t.labels[output] = elementwise(t, o, operands, t.sizes(output))
+
+
+def elementwise(
+    t: ChannelTracker, o: Operator, operands: Sequence[tuple[np.ndarray, tuple[int, ...]]], wide: tuple[int, ...]
+) -> np.ndarray:
+    """Return the labels of operands combined element by element, given with their sizes, into a tensor of a size.
+
+    Equal positions of the operands are one channel; an operand of size 1 on the channel axis must stay.
+
+    Raises:
+        Unfollowed: each operand is spread over channels of another.
+    """
+    varying = {axis for labels, _ in operands for axis in varying_axes(labels)}
     full: list[np.ndarray] = []
     whole: set[int] = set()
-    for name, labels in aligned.items():
-        size = (1,) * (labels.ndim - len(t.sizes(name))) + tuple(t.sizes(name))
-        spread = {axis for axis in varying if size[axis] == 1 < t.sizes(output)[axis]}
+    for labels, own in operands:
+        size = (1,) * (len(wide) - len(own)) + tuple(own)
+        spread = {axis for axis in varying if size[axis] == 1 < wide[axis]}
         if spread:
             t.freeze(labels, f"{o.name} spreads it over other channels")
             whole |= {axis for axis in varying - spread if size[axis] > 1}
@@ -41,7 +57,7 @@ def _elementwise(t: ChannelTracker, o: Operator) -> None:
             full.append(labels)
     if not full:
         raise Unfollowed("its operands are spread over each other")
-    t.labels[output] = _joined(t, full, whole)
+    return _joined(t, full, whole)
 
 
 def _aligned(t: ChannelTracker, names: list[str], n_axes: int) -> dict[str, np.ndarray]:
@@ -49,17 +65,18 @@ def _aligned(t: ChannelTracker, names: list[str], n_axes: int) -> dict[str, np.n
 
     A parameter that nothing has read yet gets labels only along the axes on which those of tensors vary.
     """
-    known = {n: _extended(t.of(n), n_axes) for n in names if n in t.labels}
+    known = {n: extended(t.of(n), n_axes) for n in names if n in t.labels}
     axes = {axis for labels in known.values() for axis in varying_axes(labels)}
     for name in names:
         if name not in known and known:
             size = t.sizes(name)
             shape = [n if axis + n_axes - len(size) in axes else 1 for axis, n in enumerate(size)]
             t.labels[name] = t.fresh(int(np.prod(shape))).reshape(shape)
-    return {name: _extended(t.of(name), n_axes) for name in names}
+    return {name: extended(t.of(name), n_axes) for name in names}
 
 
-def _extended(labels: np.ndarray, n_axes: int) -> np.ndarray:
+def extended(labels: np.ndarray, n_axes: int) -> np.ndarray:
+    """Return the labels with further axes before their own, to be of n axes."""
     return labels.reshape((1,) * (n_axes - labels.ndim) + labels.shape)
 
 
@@ -105,9 +122,16 @@ upsample_nearest3d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear
 _upsample_bilinear2d_aa _upsample_bicubic2d_aa
 """.split()
 
+
+def _larger(t: ChannelTracker, o: Operator) -> None:
+    """The larger or smaller of two tensors; over one axis they are reductions."""
+    (_elementwise if "other" in o.arguments else reduction)(t, o)
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_SPATIAL, _spatial),
+    **dict.fromkeys(("max", "min"), _larger),
     "glu": _gated,
 }

@@ -89,13 +89,24 @@ def _prelu(t: ChannelTracker, o: Operator) -> None:
     t.labels[o.outputs[0]] = t.of(main_input(o))
 
 
+def _embedding(t: ChannelTracker, o: Operator) -> None:
+    """Rows at numbers known at capture (positions) follow their channels; a table looked up by an input stays whole."""
+    table, rows = o.arguments["weight"].name, o.arguments["indices"].name
+    if table not in t.network.parameters or rows not in t.network.constants:
+        raise Unfollowed("it looks its rows up by number; embeddings stay whole")
+    if table not in t.labels:
+        t.labels[table] = t.fresh(t.sizes(table)[1])[None]
+    t.set_axis(o.outputs[0], len(t.sizes(rows)), t.whole(t.of(table), 0).ravel())
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed_convolution),
     **dict.fromkeys(("batch_norm", "instance_norm"), _batch_norm),
     "linear": _linear,
     "prelu": _prelu,
-    **dict.fromkeys(("embedding", "embedding_bag"), refused("it looks its rows up by number; embeddings stay whole")),
+    "embedding": _embedding,
+    "embedding_bag": refused("it looks its rows up by number; embeddings stay whole"),
     **dict.fromkeys(
         ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
         refused("recurrent layers stay whole"),

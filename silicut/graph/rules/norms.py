@@ -42,7 +42,7 @@ def _group_norm(t: ChannelTracker, o: Operator) -> None:
     t.set_axis(o.outputs[0], 1, channels)
 
 
-def _reduce(t: ChannelTracker, o: Operator) -> None:
+def reduction(t: ChannelTracker, o: Operator) -> None:
     """A statistic over the channels, where they vary on the reduced axes alone; else all positions of these axes stay."""
     labels = t.of(main_input(o))
     axes = axes_of(o.arguments.get("dim"), labels.ndim)
@@ -50,6 +50,8 @@ def _reduce(t: ChannelTracker, o: Operator) -> None:
         raise Unfollowed("it reduces over all axes")
     varying = varying_axes(labels)
     if varying and set(varying) <= set(axes):
+        if o.kind in ("max", "min") and any(t.network.consumers.get(name) for name in o.outputs[1:]):
+            raise Unfollowed("it tells channels by number")
         t.statistics(labels, o)
         labels = t.fresh(1).reshape((1,) * labels.ndim)
     for axis in axes:
@@ -70,7 +72,7 @@ def _softmax(t: ChannelTracker, o: Operator) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
-    **dict.fromkeys(("mean", "sum", "amax", "amin", "var", "std", "var_mean", "linalg_vector_norm", "norm"), _reduce),
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "var", "std", "var_mean", "linalg_vector_norm", "norm"), reduction),
     **dict.fromkeys(("softmax", "log_softmax"), _softmax),
     "group_norm": _group_norm,
 }

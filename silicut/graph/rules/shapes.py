@@ -193,6 +193,14 @@ def _windows(t: ChannelTracker, o: Operator) -> None:
     t.set_axis(o.outputs[0], 1, np.repeat(t.along(main_input(o), 1), int(np.prod(o.arguments["kernel_size"]))))
 
 
+def _joined_windows(t: ChannelTracker, o: Operator) -> None:
+    """The positions of a channel's windows are one channel again (col2im)."""
+    if len(t.sizes(main_input(o))) != 3:
+        raise Unfollowed("its input has no batch axis")
+    parts = t.along(main_input(o), 1).reshape(-1, int(np.prod(o.arguments["kernel_size"])))
+    t.set_axis(o.outputs[0], 1, t.whole(parts, 1)[:, 0])
+
+
 def _channel_shuffle(t: ChannelTracker, o: Operator) -> None:
     """Every group of channels loses the same positions."""
     by_group = t.along(main_input(o), 1).reshape(int(o.arguments["groups"]), -1)
@@ -258,6 +266,7 @@ RULES: dict[str, Rule] = {
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,
     "im2col": _windows,
+    "col2im": _joined_windows,
     "roll": _roll,
     "flip": _flip,
     "index": _index,
