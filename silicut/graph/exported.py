@@ -24,6 +24,7 @@ ADVICE = (
     "without branches on tensor values"
 )
 _IGNORED = ("sym_size", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata")
+_OF_MANY = ("container", "transformer", "MultiheadAttention")  # modules of PyTorch that are several operators
 _NUMBERS = torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool
 _OWN_FOLDERS = tuple(os.path.dirname(path) + os.sep for path in (torch.__file__, __file__))
 
@@ -158,11 +159,13 @@ class _Reader:
         path, owner = stack[-1] if stack else ("", "")
         weight = arguments.get("weight")
         weight_name = weight.name if isinstance(weight, Ref) else ""
-        is_layer = path and str(owner).startswith("torch.nn.modules.") and "container" not in str(owner)
+        is_layer = path and str(owner).startswith("torch.nn.modules.") and not any(tag in str(owner) for tag in _OF_MANY)
         if is_layer and (weight_name or f"{path}.weight" not in self._program.state_dict):
             return str(path)
         if weight_name.endswith(".weight") and weight_name in self._program.state_dict:
             return str(weight_name.removesuffix(".weight"))
+        if weight_name.endswith("_weight") and weight_name in self._program.state_dict:
+            return str(weight_name.removesuffix("_weight"))
         return f"{path}.{kind}" if path else kind
 
     def _rename(self, node: Any, name: str) -> None:

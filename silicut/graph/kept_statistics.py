@@ -129,6 +129,8 @@ def _reduction(b: _Builder, o: Operator, axis: int, mask: np.ndarray) -> bool:
 
 _REWRITES: dict[str, Callable[[_Builder, Operator, int, np.ndarray], bool]] = {
     **dict.fromkeys(("layer_norm", "rms_norm"), _layer_norm),
-    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm"), _reduction),
+    **dict.fromkeys(
+        ("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "linalg_vector_norm", "norm"), _reduction
+    ),
     "group_norm": _group_norm,
 }

@@ -96,6 +96,13 @@ class OnnxNodes:
             return self.batch * int(value.removeprefix(BATCH).removeprefix("*") or 1)
         return int(value)
 
+    def batch_size(self, operator: Operator, size: str) -> str:
+        """Append what reads a multiple of the batch size ("batch*k") off an input; return the name of its one number."""
+        source = next(name for name in self.network.inputs if self.shape(name)[:1] == (-1,))
+        read = self.add("Shape", operator, [source], part="batch", start=0, end=1)
+        multiple = self.constant(operator, "multiple", np.array([int(size.partition("*")[2] or 1)], np.int64))
+        return self.add("Mul", operator, [read, multiple], part="batch_size")
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the declared shape of a tensor or parameter; negative sizes are multiples of the batch."""
         if name in self.network.parameters:

@@ -662,7 +662,7 @@ ATTENTION = Case(
         layer=nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
         out=nn.Linear(8, 3),
     ),
-    {"inp": 8, "layer.self_attn_1": 2, "layer.linear1": 16},
+    {"inp": 8, "layer.self_attn.in_proj": 2, "layer.linear1": 16},
     statistics={"inp": ("layer.norm1", "layer.norm2")},
     inputs=((4, 5),),
 )

@@ -20,8 +20,8 @@ class Foreign:
     """A network by the names of its class and configuration.
 
     Attributes:
-        groups: how many channel groups may be pruned, at least.
-        reasons: a part of every reason for which channels stay, outputs aside.
+        groups: how many channel groups may be pruned, of how many channels (or heads) in all.
+        reasons: parts of reasons for which channels stay.
     """
 
     model: str
@@ -29,7 +29,7 @@ class Foreign:
     settings: dict[str, Any]
     shape: tuple[int, ...] = (3, 32, 32)
     part: str = ""
-    groups: int = 1
+    groups: tuple[int, int] = (0, 0)
     reasons: tuple[str, ...] = ()
     further: dict[str, Any] = field(default_factory=dict)
 
@@ -49,101 +49,217 @@ class Foreign:
 
 
 NETWORKS = [
-    Foreign("ViTForImageClassification", "ViTConfig", {**_VIT, **_PATCHES}),
-    Foreign("DeiTForImageClassification", "DeiTConfig", {**_VIT, **_PATCHES}),
-    Foreign("BeitForImageClassification", "BeitConfig", {**_VIT, **_PATCHES, "use_relative_position_bias": True}),
-    Foreign("Data2VecVisionForImageClassification", "Data2VecVisionConfig", {**_VIT, **_PATCHES}),
-    Foreign("Dinov2ForImageClassification", "Dinov2Config", {**_VIT, **_PATCHES, "mlp_ratio": 2}),
+    Foreign("ViTForImageClassification", "ViTConfig", {**_VIT, **_PATCHES}, groups=(5, 136)),
+    Foreign("DeiTForImageClassification", "DeiTConfig", {**_VIT, **_PATCHES}, groups=(5, 136)),
+    Foreign(
+        "BeitForImageClassification", "BeitConfig", {**_VIT, **_PATCHES, "use_relative_position_bias": True}, groups=(5, 136)
+    ),
+    Foreign("Data2VecVisionForImageClassification", "Data2VecVisionConfig", {**_VIT, **_PATCHES}, groups=(5, 136)),
+    Foreign("Dinov2ForImageClassification", "Dinov2Config", {**_VIT, **_PATCHES, "mlp_ratio": 2}, groups=(5, 168)),
     Foreign(
         "Dinov2ForImageClassification",
         "Dinov2Config",
         {**_VIT, **_PATCHES, "mlp_ratio": 2},
         further={"use_swiglu_ffn": True},
+        groups=(5, 136),
     ),
-    Foreign("ViTMSNForImageClassification", "ViTMSNConfig", {**_VIT, **_PATCHES}),
-    Foreign("CLIPVisionModel", "CLIPVisionConfig", {**_VIT, **_PATCHES}),
-    Foreign("YolosForObjectDetection", "YolosConfig", {**_VIT, "image_size": [32, 32], "patch_size": 8, "num_detection_tokens": 6}),
+    Foreign("CLIPVisionModel", "CLIPVisionConfig", {**_VIT, **_PATCHES}, groups=(4, 104)),
+    Foreign(
+        "YolosForObjectDetection",
+        "YolosConfig",
+        {**_VIT, "image_size": [32, 32], "patch_size": 8, "num_detection_tokens": 6},
+        groups=(8, 232),
+    ),
     Foreign(
         "SwinForImageClassification",
         "SwinConfig",
         {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
+        groups=(10, 444),
     ),
     Foreign(
         "Swinv2ForImageClassification",
         "Swinv2Config",
         {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
+        groups=(14, 2492),
     ),
     Foreign(
         "FocalNetForImageClassification",
         "FocalNetConfig",
-        {"image_size": 32, "embed_dim": 16, "depths": [1, 1], "hidden_sizes": [16, 32], "focal_levels": [2, 2], "focal_windows": [3, 3]},
+        {
+            "image_size": 32,
+            "embed_dim": 16,
+            "depths": [1, 1],
+            "hidden_sizes": [16, 32],
+            "focal_levels": [2, 2],
+            "focal_windows": [3, 3],
+        },
+        groups=(8, 336),
+        reasons=("spreads it over other channels",),
     ),
     Foreign(
         "HieraForImageClassification",
         "HieraConfig",
-        {"image_size": [64, 64], "embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "query_stride": [2, 2],
-         "masked_unit_size": [8, 8], "num_query_pool": 1},
+        {
+            "image_size": [64, 64],
+            "embed_dim": 16,
+            "depths": [1, 1],
+            "num_heads": [1, 2],
+            "query_stride": [2, 2],
+            "masked_unit_size": [8, 8],
+            "num_query_pool": 1,
+        },
         (3, 64, 64),
-    ),  # fmt: skip
-    Foreign("ConvNextForImageClassification", "ConvNextConfig", {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2}),
-    Foreign("ConvNextV2ForImageClassification", "ConvNextV2Config", {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2}),
-    Foreign("ResNetForImageClassification", "ResNetConfig", {"embedding_size": 8, "hidden_sizes": [16, 24], "depths": [1, 2]}),
+        groups=(6, 243),
+    ),
+    Foreign(
+        "ConvNextForImageClassification",
+        "ConvNextConfig",
+        {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2},
+        groups=(5, 184),
+    ),
+    Foreign(
+        "ConvNextV2ForImageClassification",
+        "ConvNextV2Config",
+        {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2},
+        groups=(5, 184),
+    ),
+    Foreign(
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        {"embedding_size": 8, "hidden_sizes": [16, 24], "depths": [1, 2]},
+        groups=(9, 80),
+    ),
     Foreign(
         "RegNetForImageClassification",
         "RegNetConfig",
         {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 2], "groups_width": 8},
+        groups=(12, 118),
     ),
-    Foreign("BitForImageClassification", "BitConfig", {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 2], "num_groups": 4}),
-    Foreign("MobileNetV1ForImageClassification", "MobileNetV1Config", {"depth_multiplier": 0.25, "image_size": 32}),
-    Foreign("MobileNetV2ForImageClassification", "MobileNetV2Config", {"depth_multiplier": 0.35, "image_size": 32}),
+    Foreign(
+        "BitForImageClassification",
+        "BitConfig",
+        {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 2], "num_groups": 4},
+        groups=(0, 0),
+        reasons=("its weight is computed",),
+    ),
+    Foreign(
+        "MobileNetV1ForImageClassification",
+        "MobileNetV1Config",
+        {"depth_multiplier": 0.25, "image_size": 32},
+        groups=(14, 1496),
+    ),
+    Foreign(
+        "MobileNetV2ForImageClassification",
+        "MobileNetV2Config",
+        {"depth_multiplier": 0.35, "image_size": 32},
+        groups=(25, 4144),
+    ),
     Foreign(
         "EfficientNetForImageClassification",
         "EfficientNetConfig",
         {"width_coefficient": 0.25, "depth_coefficient": 0.3, "image_size": 32, "hidden_dim": 320},
+        groups=(24, 1696),
     ),
     Foreign(
         "MobileViTForImageClassification",
         "MobileViTConfig",
-        {"image_size": 64, "hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 32, 40], "num_attention_heads": 2},
+        {
+            "image_size": 64,
+            "hidden_sizes": [16, 24, 32],
+            "neck_hidden_sizes": [8, 8, 16, 16, 24, 32, 40],
+            "num_attention_heads": 2,
+        },
         (3, 64, 64),
+        groups=(43, 1306),
     ),
     Foreign(
         "MobileViTV2ForImageClassification",
         "MobileViTV2Config",
         {"image_size": 64, "base_attn_unit_dims": [16, 24, 32], "n_attn_blocks": [1, 1, 1], "width_multiplier": 0.5},
         (3, 64, 64),
+        groups=(24, 2416),
+        reasons=("spreads it over other channels",),
     ),
     Foreign(
         "LevitForImageClassification",
         "LevitConfig",
-        {"image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 3, 4], "depths": [1, 1, 1], "key_dim": [8] * 3},
+        {
+            "image_size": 64,
+            "hidden_sizes": [16, 24, 32],
+            "num_attention_heads": [2, 3, 4],
+            "depths": [1, 1, 1],
+            "key_dim": [8] * 3,
+        },
         (3, 64, 64),
+        groups=(16, 356),
     ),
-    Foreign("PoolFormerForImageClassification", "PoolFormerConfig", _STAGES, (3, 64, 64)),
-    Foreign("SegformerForSemanticSegmentation", "SegformerConfig", {**_STAGES, **_HEADS, "decoder_hidden_size": 16}, (3, 64, 64)),
-    Foreign("PvtForImageClassification", "PvtConfig", {**_STAGES, **_HEADS, "image_size": 64, "mlp_ratios": [2] * 4}, (3, 64, 64)),
-    Foreign("CvtForImageClassification", "CvtConfig", {"embed_dim": [8, 16, 24], "num_heads": [1, 2, 3], "depth": [1, 2, 3]}, (3, 64, 64)),
-    Foreign("SwiftFormerForImageClassification", "SwiftFormerConfig", {"embed_dims": [8, 16, 16, 24], "depths": [1] * 4}, (3, 64, 64)),
-    Foreign("BertForSequenceClassification", "BertConfig", {**_VIT, **_TEXT}, (8,)),
+    Foreign("PoolFormerForImageClassification", "PoolFormerConfig", _STAGES, (3, 64, 64), groups=(8, 360)),
     Foreign(
-        "DistilBertForSequenceClassification",
-        "DistilBertConfig",
-        {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, **_TEXT},
+        "SegformerForSemanticSegmentation",
+        "SegformerConfig",
+        {**_STAGES, **_HEADS, "decoder_hidden_size": 16},
+        (3, 64, 64),
+        groups=(21, 497),
+    ),
+    Foreign(
+        "PvtForImageClassification",
+        "PvtConfig",
+        {**_STAGES, **_HEADS, "image_size": 64, "mlp_ratios": [2] * 4},
+        (3, 64, 64),
+        groups=(16, 273),
+    ),
+    Foreign(
+        "CvtForImageClassification",
+        "CvtConfig",
+        {"embed_dim": [8, 16, 24], "num_heads": [1, 2, 3], "depth": [1, 2, 3]},
+        (3, 64, 64),
+        groups=(16, 518),
+    ),
+    Foreign(
+        "SwiftFormerForImageClassification",
+        "SwiftFormerConfig",
+        {"embed_dims": [8, 16, 16, 24], "depths": [1] * 4},
+        (3, 64, 64),
+        groups=(17, 452),
+        reasons=("spreads it over other channels",),
+    ),
+    Foreign(
+        "BertForSequenceClassification",
+        "BertConfig",
+        {**_VIT, **_TEXT},
         (8,),
+        groups=(5, 136),
+        reasons=("embeddings stay whole",),
     ),
     Foreign(
         "LlamaForSequenceClassification",
         "LlamaConfig",
         {**_VIT, **_TEXT, "num_key_value_heads": 2, "pad_token_id": 0, "use_cache": False},
         (8,),
+        groups=(4, 100),
+        reasons=("embeddings stay whole",),
     ),
     Foreign(
         "WhisperModel",
         "WhisperConfig",
-        {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-         "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "num_mel_bins": 16, "max_source_positions": 20, "vocab_size": 50,
-         "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
+        {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+            "num_mel_bins": 16,
+            "max_source_positions": 20,
+            "vocab_size": 50,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+        },
         (16, 40),
         part="encoder",
-    ),  # fmt: skip
-]  # fmt: skip
+        groups=(5, 136),
+    ),
+]

@@ -209,14 +209,20 @@ CASES = [
     Case("conv_transpose3d", nn.ConvTranspose3d(2, 3, 2, stride=2), ((2, 3, 3, 3),)),
     Case("upsample_nearest2d upsample_bilinear2d", of(_resized)),
     Case("embedding", Net(lambda s, x: x + s.e(torch.arange(6)), e=nn.Embedding(9, 6))),
-    Case("layer_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.LayerNorm(6), b=nn.LayerNorm((6, 6), elementwise_affine=False))),
-    Case("rms_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.RMSNorm(6), b=nn.RMSNorm((6, 6), 0.1, elementwise_affine=False))),
+    Case(
+        "layer_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.LayerNorm(6), b=nn.LayerNorm((6, 6), elementwise_affine=False))
+    ),
+    Case(
+        "rms_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.RMSNorm(6), b=nn.RMSNorm((6, 6), 0.1, elementwise_affine=False))
+    ),
     Case("group_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.GroupNorm(2, 4), b=nn.GroupNorm(4, 4, affine=False))),
     Case("instance_norm", nn.Sequential(nn.InstanceNorm2d(4), nn.InstanceNorm2d(4, affine=True))),
     Case("var linalg_vector_norm", of(_spreads)),
     Case("rsqrt square erf", of(lambda x: (x.square() + 1).rsqrt() + torch.erf(x))),
     Case("glu", of(lambda x: F.glu(x, 1) + F.glu(x.transpose(1, 2), 2).transpose(1, 2))),
     Case("gt ge lt le eq where masked_fill", of(_choices)),
+    Case("max min", of(lambda x: x.max(1)[0] + x.min(1, keepdim=True)[0][:, 0] + torch.max(x, -x).min() + x.max())),
+    Case("expand", Net(lambda s, x: torch.cat([s.a.expand(x.shape[0], -1, -1), x.mean(1)], 1), **weights((1, 2, 6)))),
     Case("to arange", of(lambda x: x * (torch.arange(x.shape[0])[:, None, None, None].to(torch.float32) + 1).to(x))),
     Case("stack unbind", of(_unbound)),
     Case("index roll", of(lambda x: x[:, torch.tensor([3, 0, 1])] + x.roll((1, -2), (2, 3))[:, 1:])),

@@ -8,6 +8,7 @@ from silicut.graph.network import Operator
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
 from silicut.graph.onnx_rules.rule import Rule
 
+
 def _matmul(w: OnnxNodes, o: Operator) -> None:
     w.add("MatMul", o, [w.input(o, "self"), w.input(o, "mat2" if "mat2" in o.arguments else "other")])
 

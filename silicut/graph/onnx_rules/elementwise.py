@@ -8,6 +8,7 @@ from silicut.graph.network import Operator, Ref
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
 from silicut.graph.onnx_rules.rule import Rule, simple
 
+
 def _binary(kind: str) -> Rule:
     def write(w: OnnxNodes, o: Operator) -> None:
         if o.arguments.get("rounding_mode") is not None:

@@ -10,6 +10,7 @@ from silicut.graph.network import Operator
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
 from silicut.graph.onnx_rules.rule import Rule, pair
 
+
 def _convolution(w: OnnxNodes, o: Operator) -> None:
     inputs = [w.input(o, "input"), w.input(o, "weight")]
     if o.arguments["bias"] is not None:

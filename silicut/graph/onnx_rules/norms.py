@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from silicut.graph.network import Operator
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
 from silicut.graph.onnx_rules.rule import Rule
+
 
 def _reduce(kind: str) -> Rule:
     def write(w: OnnxNodes, o: Operator) -> None:
@@ -30,6 +29,18 @@ def _reduce(kind: str) -> Rule:
 
 def _softmax(kind: str) -> Rule:
     return lambda w, o: w.add(kind, o, [w.main(o)], axis=int(o.arguments["dim"]))
+
+
+def _extreme(kind: str) -> Rule:
+    """The larger or smaller of two tensors, or along axes of one."""
+
+    def write(w: OnnxNodes, o: Operator) -> None:
+        if "other" in o.arguments:
+            w.add(kind, o, [w.input(o, "self"), w.input(o, "other")])
+        else:
+            _reduce(f"Reduce{kind}")(w, o)
+
+    return write
 
 
 def _scale_and_shift(w: OnnxNodes, o: Operator, shape: tuple[int, ...]) -> list[str]:
@@ -116,6 +127,8 @@ RULES: dict[str, Rule] = {
     "sum": _reduce("ReduceSum"),
     "amax": _reduce("ReduceMax"),
     "amin": _reduce("ReduceMin"),
+    "max": _extreme("Max"),
+    "min": _extreme("Min"),
     "var": _variance,
     "linalg_vector_norm": _vector_norm,
     "softmax": _softmax("Softmax"),

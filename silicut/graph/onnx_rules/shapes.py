@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from silicut.graph.network import Operator, Ref
+from silicut.graph.network import Operator
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
 from silicut.graph.onnx_rules.rule import Rule
 
@@ -41,8 +41,14 @@ def _expand(w: OnnxNodes, o: Operator) -> None:
     before, after = w.shape(w.main(o)), w.shape(o.outputs[0])
     before = (1,) * (len(after) - len(before)) + tuple(before)
     # ONNX leaves an axis as it is where the wanted size is 1, which spares it the batch size.
-    sizes = [1 if a == b else w.size(argument) for a, b, argument in zip(before, after, o.arguments["size"], strict=True)]
-    w.add("Expand", o, [w.main(o), w.constant(o, "shape", np.array(sizes, np.int64))])
+    sizes = [1 if a == b else argument for a, b, argument in zip(before, after, o.arguments["size"], strict=True)]
+    if w.batch is None and any(isinstance(size, str) for size in sizes):
+        parts = [w.batch_size(o, n) if isinstance(n, str) else w.constant(o, f"size{i}", np.array([n], np.int64))
+                 for i, n in enumerate(sizes)]  # fmt: skip
+        shape = w.add("Concat", o, parts, part="shape", axis=0)
+    else:
+        shape = w.constant(o, "shape", np.array([w.size(size) for size in sizes], np.int64))
+    w.add("Expand", o, [w.main(o), shape])
 
 
 def _split(w: OnnxNodes, o: Operator) -> None:
@@ -148,14 +154,10 @@ def _channel_shuffle(w: OnnxNodes, o: Operator) -> None:
 
 
 def _range(w: OnnxNodes, o: Operator) -> None:
-    """Numbers from start to end, which may be the batch size: that of the first input whose batch is free."""
+    """Whole numbers from start to end, which may be the batch size."""
     start, end, step = o.arguments.get("start", 0), o.arguments["end"], o.arguments.get("step", 1)
     if isinstance(end, str) and w.batch is None:
-        source = next(name for name in w.network.inputs if w.shape(name)[:1] == (-1,))
-        shape = w.add("Shape", o, [source], part="shape", start=0, end=1)
-        multiple = w.constant(o, "multiple", np.array([int(end.partition("*")[2] or 1)], np.int64))
-        sized = w.add("Mul", o, [shape, multiple], part="sized")
-        end_name = w.add("Squeeze", o, [sized], part="end")
+        end_name = w.add("Squeeze", o, [w.batch_size(o, end)], part="end")
     else:
         end_name = w.constant(o, "end", np.int64(w.size(end)))
     if w.dtype(o.outputs[0]) != "int64":

@@ -39,7 +39,8 @@ def elementwise(
 ) -> np.ndarray:
     """Return the labels of operands combined element by element, given with their sizes, into a tensor of a size.
 
-    Equal positions of the operands are one channel; an operand of size 1 on the channel axis must stay.
+    Equal positions of the operands are one channel; an operand of size 1 on the channel axis must stay. One number for
+    each head, spread over the channels of the head, goes with it.
 
     Raises:
         Unfollowed: each operand is spread over channels of another.
@@ -50,7 +51,7 @@ def elementwise(
     for labels, own in operands:
         size = (1,) * (len(wide) - len(own)) + tuple(own)
         spread = {axis for axis in varying if size[axis] == 1 < wide[axis]}
-        if spread:
+        if spread and not min(spread) > max(varying_axes(labels), default=len(size)):
             t.freeze(labels, f"{o.name} spreads it over other channels")
             whole |= {axis for axis in varying - spread if size[axis] > 1}
         else:

@@ -63,16 +63,21 @@ def _expand(t: ChannelTracker, o: Operator) -> None:
     labels = labels.reshape((1,) * (len(wide) - len(size)) + labels.shape)
     size = (1,) * (len(wide) - len(size)) + tuple(size)
     t.labels[output] = labels
-    if len(wide) > 1 and size[1] == 1 < wide[1] and labels.size == 1:
+    shape = t.network.tensors[output].shape
+    repeated = [axis for axis, n in enumerate(size) if n == 1 < shape[axis]]
+    if labels.size == 1 and (1 in repeated or len(repeated) == 1):
+        axis = 1 if 1 in repeated else repeated[0]
         t.freeze(labels, f"{o.name} repeats it")
-        t.set_axis(output, 1, t.fresh(wide[1]))
+        t.set_axis(output, axis, t.fresh(wide[axis]))
 
 
 def _repeat(t: ChannelTracker, o: Operator) -> None:
     labels, output = t.of(main_input(o)), o.outputs[0]
     size, wide = t.sizes(main_input(o)), t.sizes(output)
     labels = labels.reshape((1,) * (len(wide) - len(size)) + labels.shape)
-    times = [n if labels.shape[a] > 1 else 1 for a, n in enumerate(np.array(wide) // ((1,) * (len(wide) - len(size)) + size))]
+    times = [
+        n if labels.shape[a] > 1 else 1 for a, n in enumerate(np.array(wide) // ((1,) * (len(wide) - len(size)) + size))
+    ]
     t.labels[output] = np.tile(labels, times)
 
 
