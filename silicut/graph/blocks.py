@@ -75,7 +75,7 @@ def _block_at(network: Network, channels: Channels, addition: Operator) -> Block
     return Block(_shared_path(branch) or addition.name, addition.name, shortcut, names, inner, last.name)
 
 
-_LAYERS = ("conv1d", "conv2d", "conv3d", "linear")
+_LAYERS = ("linear", *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)))
 
 
 def _weight(operators: list[Operator]) -> int:

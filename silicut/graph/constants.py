@@ -43,7 +43,7 @@ class Constants:
         """Compute a node if all that it reads is known; tell whether that is so."""
         if not is_foldable(node, self._values.keys()):
             return False
-        arguments, keywords = torch.fx.map_arg((node.args, node.kwargs), lambda read: self._values[read])  # type: ignore[no-untyped-call]
+        arguments, keywords = torch.fx.map_arg((node.args, node.kwargs), lambda read: self._values[read])
         with torch.no_grad():
             self._values[node] = node.target(*arguments, **keywords)  # type: ignore[operator]
         return True

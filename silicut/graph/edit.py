@@ -126,8 +126,11 @@ def fold_batch_norm(network: Network) -> Network:
     return network
 
 
+_FOLDABLE = ("linear", *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)))
+
+
 def _is_foldable(network: Network, layer: Operator, norm: Operator) -> bool:
-    if layer.kind not in ("conv1d", "conv2d", "conv3d", "linear"):
+    if layer.kind not in _FOLDABLE:
         return False
     output = layer.outputs[0]
     own, statistics = list(layer.refs())[1:], list(norm.refs())[1:]
@@ -148,18 +151,28 @@ def _fold(network: Network, layer: Operator, norm: Operator) -> Network:
     def value(reference: Ref | None, default: float) -> np.ndarray:
         return np.float64(default) if reference is None else parameters[reference.name].astype(np.float64)  # type: ignore[return-value]
 
-    weight_name = layer.arguments["weight"].name
-    weight, bias_name = parameters[weight_name], _bias_name(network, layer)
+    weight_name, bias_name = layer.arguments["weight"].name, _bias_name(network, layer)
+    weight = _turned(layer, parameters[weight_name])
     scale = value(norm.arguments["weight"], 1) / np.sqrt(value(norm.arguments["running_var"], 1) + norm.arguments["eps"])
     bias = (value(layer.arguments["bias"], 0) - value(norm.arguments["running_mean"], 0)) * scale
     bias = np.broadcast_to(bias, weight.shape[:1]) + value(norm.arguments["bias"], 0)
     scale = np.broadcast_to(scale, weight.shape[:1]).reshape(-1, *[1] * (weight.ndim - 1))
-    parameters[weight_name] = (scale * weight.astype(np.float64)).astype(weight.dtype)
+    parameters[weight_name] = _turned(layer, scale * weight.astype(np.float64)).astype(weight.dtype)
     parameters[bias_name] = bias.astype(weight.dtype)
     merged = replace(layer.with_arguments(bias=Ref(bias_name)), outputs=norm.outputs)
     operators = tuple(merged if o is layer else o for o in network.operators if o is not norm)
     trainable = network.trainable | ({bias_name} if weight_name in network.trainable else set())
     return _without_dead(replace(network, operators=operators, parameters=parameters, trainable=trainable), network)
+
+
+def _turned(layer: Operator, weight: np.ndarray) -> np.ndarray:
+    """Return a weight with all filters on axis 0; for that of a transposed convolution this is its own inverse."""
+    if "transpose" not in layer.kind:
+        return weight
+    n_groups = int(layer.arguments["groups"])
+    first, second, *kernel = weight.shape
+    apart = weight.reshape(n_groups, first // n_groups, second, *kernel).swapaxes(1, 2)
+    return apart.reshape(n_groups * second, first // n_groups, *kernel)
 
 
 def _bias_name(network: Network, layer: Operator) -> str:

@@ -109,10 +109,11 @@ def _of_one_image(tracker: ChannelTracker, name: str, axis: int, line: np.ndarra
     tensor = tracker.network.tensors.get(name)
     if tensor is None or tensor.shape[axis] >= 0:
         return line
-    by_image = line.reshape(EXAMPLE_BATCH, -1)
-    if (by_image == by_image[0]).all():
-        return by_image[0]
-    by_channel = line.reshape(-1, EXAMPLE_BATCH)
+    by_image: np.ndarray = line.reshape(EXAMPLE_BATCH, -1)
+    first: np.ndarray = by_image[0]
+    if (by_image == first).all():
+        return first
+    by_channel: np.ndarray = line.reshape(-1, EXAMPLE_BATCH)
     return by_channel[:, 0] if (by_channel == by_channel[:, :1]).all() else None
 
 

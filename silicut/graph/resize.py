@@ -70,7 +70,7 @@ def _group_norm(o: Operator, tensors: Mapping[str, Tensor], masks: Masks) -> Ope
     if mask is None or mask.all():
         return o
     by_group = mask.reshape(int(o.arguments["num_groups"]), -1)
-    stays = by_group.any(1)
+    stays = np.asarray(by_group.any(axis=1))
     is_whole = bool((by_group == stays[:, None]).all())
     assert is_whole or (by_group == by_group[0]).all(), f"{o.name} lost unequal parts of its groups"
     return o.with_arguments(num_groups=int(stays.sum()))

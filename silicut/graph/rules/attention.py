@@ -27,7 +27,7 @@ class Factor(NamedTuple):
 
     def varies(self, letter: str) -> bool:
         """Tell whether the labels vary along a letter's axis."""
-        return self.labels.shape[self.letters.index(letter)] > 1
+        return bool(self.labels.shape[self.letters.index(letter)] > 1)
 
     def is_spread(self, letter: str) -> bool:
         """Tell whether the factor is repeated along a letter's axis."""
@@ -118,9 +118,9 @@ def _factor(t: ChannelTracker, name: str, letters: str = "") -> Factor:
 def _added_product(t: ChannelTracker, o: Operator) -> None:
     """input + batch1 @ batch2."""
     added = main_input(o, "self")
-    factors = [_factor(t, main_input(o, name)) for name in ("batch1", "batch2")]
+    left, right = (_factor(t, main_input(o, name)) for name in ("batch1", "batch2"))
     sizes = t.sizes(o.outputs[0])
-    t.labels[o.outputs[0]] = _sum(t, o, _batched_product(t, *factors, len(sizes)), sizes, added)
+    t.labels[o.outputs[0]] = _sum(t, o, _batched_product(t, left, right, len(sizes)), sizes, added)
 
 
 def _sum(t: ChannelTracker, o: Operator, product: np.ndarray, sizes: tuple[int, ...], added: str) -> np.ndarray:
