@@ -232,6 +232,22 @@ NETWORKS = [
         reasons=("embeddings stay whole",),
     ),
     Foreign(
+        "GPT2ForSequenceClassification",
+        "GPT2Config",
+        {
+            "n_embd": 32,
+            "n_layer": 2,
+            "n_head": 4,
+            "vocab_size": 50,
+            "n_positions": 16,
+            "pad_token_id": 0,
+            "use_cache": False,
+        },
+        (8,),
+        groups=(4, 264),
+        reasons=("embeddings stay whole",),
+    ),
+    Foreign(
         "LlamaForSequenceClassification",
         "LlamaConfig",
         {**_VIT, **_TEXT, "num_key_value_heads": 2, "pad_token_id": 0, "use_cache": False},

@@ -227,6 +227,7 @@ CASES = [
     Case("stack unbind", of(_unbound)),
     Case("index roll", of(lambda x: x[:, torch.tensor([3, 0, 1])] + x.roll((1, -2), (2, 3))[:, 1:])),
     Case("pixel_shuffle pixel_unshuffle channel_shuffle", of(_shuffles), ((4, 6, 4),)),
+    Case("addmm", Net(lambda s, x: torch.addmm(s.a, x, s.b, beta=2, alpha=0.5), **weights((4,), (5, 4))), ((5,),)),
     Case("baddbmm einsum", of(_products_of_matrices)),
     Case("scaled_dot_product_attention", of(_attentions), ((4, 5, 6),)),
     Case("matmul mm bmm", Net(_matrices, w=nn.Parameter(torch.zeros(6, 6)))),

@@ -240,7 +240,7 @@ def convolve_back(net, source):
 @move
 def unfold_pixels(net, source):
     n, size = net.values[source].shape[1:3]
-    return _unary(lambda x: F.pixel_shuffle(x, 2), source) if n % 4 == 0 and size <= 4 else None
+    return _unary(lambda x: F.pixel_shuffle(x, 2), source) if n % 4 == 0 and size <= 8 else None
 
 
 @move

@@ -495,6 +495,18 @@ def test_nested_outputs_come_flat_with_their_paths(body, keys):
     assert_same_outputs(to_module(network)(x), dict(zip(keys, expected, strict=True)))
 
 
+def test_in_place_operators_whose_arguments_have_other_names_than_those_of_their_kin():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(0.5, inplace=True), nn.ReLU(inplace=True), nn.Dropout2d(0.5, True))
+    network = assert_captured(module)
+    assert [o.kind for o in network.operators] == ["conv2d", "dropout", "relu", "feature_dropout"]
+
+
+def test_layers_inside_pytorchs_own_modules_have_names_of_their_own():
+    network = capture(nn.TransformerEncoderLayer(8, 2, 6, batch_first=True).eval(), torch.zeros(2, 4, 8))
+    layers = [operator.name for operator in network.operators if operator.kind == "linear"]
+    assert layers == ["self_attn.in_proj", "self_attn.out_proj", "linear1", "linear2"]
+
+
 # Constants.
 
 

@@ -22,6 +22,11 @@ def _added_product(w: OnnxNodes, o: Operator) -> None:
     w.add("Add", o, terms)
 
 
+def _added_matrix_product(w: OnnxNodes, o: Operator) -> None:
+    factors = {name: float(o.arguments[name]) for name in ("alpha", "beta")}
+    w.add("Gemm", o, [w.input(o, "mat1"), w.input(o, "mat2"), w.input(o, "self")], **factors)
+
+
 def _attention(w: OnnxNodes, o: Operator) -> None:
     """softmax(scale * query @ key^T + mask) @ value, step by step."""
     if o.arguments["dropout_p"]:
@@ -68,6 +73,7 @@ def _einsum(w: OnnxNodes, o: Operator) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("matmul", "bmm", "mm"), _matmul),
+    "addmm": _added_matrix_product,
     "baddbmm": _added_product,
     "scaled_dot_product_attention": _attention,
     "einsum": _einsum,

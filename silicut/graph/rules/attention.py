@@ -84,6 +84,8 @@ def _matmul(t: ChannelTracker, o: Operator) -> None:
     if b in t.network.parameters and len(t.sizes(b)) == 2 and b not in t.labels:
         _product_with_weight(t, o, a, b)
         return
+    if a in t.network.parameters and len(t.sizes(a)) == 2 and a not in t.labels:
+        t.labels[a] = t.fresh(1).reshape(1, 1)  # it mixes rows: none of its positions goes
     if min(len(t.sizes(a)), len(t.sizes(b))) < 2:
         raise Unfollowed("it multiplies by a vector")
     n_axes = len(t.sizes(o.outputs[0]))
@@ -98,6 +100,18 @@ def _product_with_weight(t: ChannelTracker, o: Operator, source: str, weight: st
     t.place(o, argument, 0, t.along(source, -1), "in")
     t.place(o, argument, 1, made, "out")
     t.set_axis(o.outputs[0], len(t.sizes(o.outputs[0])) - 1, made)
+
+
+def _added_product_with_weight(t: ChannelTracker, o: Operator) -> None:
+    """bias + mat1 @ mat2: a linear layer whose weight is turned round."""
+    weight = main_input(o, "mat2")
+    if weight not in t.network.parameters:
+        raise Unfollowed("its weight is computed, not a parameter")
+    _product_with_weight(t, o, main_input(o, "mat1"), weight)
+    bias = main_input(o, "self")
+    if bias not in t.network.parameters or len(t.sizes(bias)) != 1:
+        raise Unfollowed("its bias is no vector of parameters")
+    t.place(o, "self", 0, t.along(o.outputs[0], -1), "along")
 
 
 def _batched_product(t: ChannelTracker, a: Factor, b: Factor, n_axes: int) -> np.ndarray:
@@ -168,6 +182,7 @@ def _einsum(t: ChannelTracker, o: Operator) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("matmul", "bmm", "mm"), _matmul),
+    "addmm": _added_product_with_weight,
     "baddbmm": _added_product,
     "scaled_dot_product_attention": _attention,
     "einsum": _einsum,
