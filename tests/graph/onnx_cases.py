@@ -122,7 +122,7 @@ def _expansions(x):
 
 
 def _resized(x):
-    sizes = F.interpolate(x, (9, 11)), F.interpolate(x, (9, 4), mode="bilinear")
+    sizes = F.interpolate(x, (9, 11)), F.interpolate(x, (9, 4), mode="bilinear"), F.interpolate(x, (9, 4), mode="bicubic")
     return *sizes, F.interpolate(x, scale_factor=2), F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
 
 
@@ -207,7 +207,9 @@ CASES = [
     Case("conv_transpose1d", nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2), ((4, 9),)),
     Case("conv_transpose2d", nn.ConvTranspose2d(4, 3, (2, 3), stride=2, padding=(0, 1), dilation=(1, 2), bias=False)),
     Case("conv_transpose3d", nn.ConvTranspose3d(2, 3, 2, stride=2), ((2, 3, 3, 3),)),
-    Case("upsample_nearest2d upsample_bilinear2d", of(_resized)),
+    Case("upsample_nearest2d upsample_bilinear2d upsample_bicubic2d", of(_resized)),
+    Case("adaptive_avg_pool1d", of(lambda x: (F.adaptive_avg_pool1d(x, 1), F.adaptive_avg_pool1d(x, 3))), ((4, 9),)),
+    Case("repeat", of(lambda x: x.repeat(1, 2, 1, 3))),
     Case("embedding", Net(lambda s, x: x + s.e(torch.arange(6)), e=nn.Embedding(9, 6))),
     Case(
         "layer_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.LayerNorm(6), b=nn.LayerNorm((6, 6), elementwise_affine=False))

@@ -23,8 +23,8 @@ def _added_product(w: OnnxNodes, o: Operator) -> None:
 
 
 def _added_matrix_product(w: OnnxNodes, o: Operator) -> None:
-    factors = {name: float(o.arguments[name]) for name in ("alpha", "beta")}
-    w.add("Gemm", o, [w.input(o, "mat1"), w.input(o, "mat2"), w.input(o, "self")], **factors)
+    inputs = [w.input(o, name) for name in ("mat1", "mat2", "self")]
+    w.add("Gemm", o, inputs, alpha=float(o.arguments["alpha"]), beta=float(o.arguments["beta"]))
 
 
 def _attention(w: OnnxNodes, o: Operator) -> None:

@@ -94,6 +94,15 @@ def _adaptive_pool(w: OnnxNodes, o: Operator) -> None:
     w.add(f"{kind}Pool", o, [w.main(o)], kernel_shape=kernel, strides=kernel)
 
 
+def _adaptive_pool_of_a_line(w: OnnxNodes, o: Operator) -> None:
+    if w.n_axes(o) != 3:
+        raise CannotWrite("its input has no batch axis")
+    size, (wanted,) = w.shape(w.main(o))[2], pair(o.arguments["output_size"], 1)
+    if size % wanted:
+        raise CannotWrite(f"it pools {size} to {wanted}, which is no divisor")
+    w.add("AveragePool", o, [w.main(o)], kernel_shape=[size // wanted], strides=[size // wanted])
+
+
 def _transposed_convolution(w: OnnxNodes, o: Operator) -> None:
     inputs = [w.input(o, "input"), w.input(o, "weight")]
     if o.arguments["bias"] is not None:
@@ -116,6 +125,9 @@ def _resize(w: OnnxNodes, o: Operator) -> None:
     if "bilinear" in o.kind:
         corners = "align_corners" if o.arguments["align_corners"] else "pytorch_half_pixel"
         shared = {"mode": "linear", "coordinate_transformation_mode": corners}
+    elif "bicubic" in o.kind:
+        corners = "align_corners" if o.arguments["align_corners"] else "half_pixel"
+        shared = {"mode": "cubic", "coordinate_transformation_mode": corners, "cubic_coeff_a": -0.75}
     sizes = w.constant(o, "sizes", np.array(after, np.int64))
     w.add("Resize", o, [w.main(o), "", "", sizes], axes=[2, 3], **shared)
 
@@ -129,7 +141,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed_convolution),
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), _pool),
     **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_max_pool2d"), _adaptive_pool),
-    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d"), _resize),
+    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"), _resize),
+    "adaptive_avg_pool1d": _adaptive_pool_of_a_line,
     "batch_norm": _batch_norm,
     "linear": _linear,
     "prelu": _prelu,

@@ -51,6 +51,13 @@ def _expand(w: OnnxNodes, o: Operator) -> None:
     w.add("Expand", o, [w.main(o), shape])
 
 
+def _repeat(w: OnnxNodes, o: Operator) -> None:
+    if len(o.arguments["repeats"]) != w.n_axes(o):
+        raise CannotWrite("it repeats along new axes")
+    times = np.array([w.size(n) for n in o.arguments["repeats"]], np.int64)
+    w.add("Tile", o, [w.main(o), w.constant(o, "times", times)])
+
+
 def _split(w: OnnxNodes, o: Operator) -> None:
     sizes = w.constant(o, "sizes", np.array([w.size(size) for size in o.arguments["split_sizes"]], np.int64))
     w.add_many("Split", o, [w.main(o), sizes], axis=int(o.arguments["dim"]))
@@ -171,6 +178,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("permute", "transpose"), _permute),
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     "expand": _expand,
+    "repeat": _repeat,
     "cat": _concatenate,
     "stack": _stack,
     "split_with_sizes": _split,
