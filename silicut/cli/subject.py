@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from silicut.cli.console import print_note
 from silicut.records import ConfigError, SilicutError
 
 if TYPE_CHECKING:
@@ -76,18 +77,21 @@ def _with_weights(network: str, weights: str | None) -> nn.Module:
 
     from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights
     from silicut.zoo import network as build
+    from silicut.zoo.packages import is_package_name
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(network)
-    if weights == RANDOM or (weights is None and ":" in network):
+    if weights == RANDOM or (weights is None and ":" in network and not is_package_name(network)):
         return module
     if weights is None and network not in bundled_names():
         raise ConfigError(
             f"network {network!r} must come with --weights FILE (or --weights {RANDOM} to look at latency alone); "
             f"trained weights come with {', '.join(bundled_names()) or 'no network'}"
         )
-    assign_weights(module, load_weights(bundled_weights(network) if weights is None else weights))
+    note = assign_weights(module, load_weights(bundled_weights(network) if weights is None else weights))
+    if note:
+        print_note(note)
     return module
 
 
