@@ -9,6 +9,7 @@ from silicut.graph.grouping import find_channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
 
 if TYPE_CHECKING:
+    from silicut.graph.from_onnx import capture_onnx, write_back
     from silicut.graph.from_torch import capture
     from silicut.graph.module import NetworkModule, network_with_weights, to_module
     from silicut.graph.proof import prove_group
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 # No submodule may have the name of something that it gives away here: it would hide it once imported.
 _DEFERRED = {
     "capture": "from_torch",
+    "capture_onnx": "from_onnx",
     "NetworkModule": "module",
     "network_with_weights": "module",
     "prove_group": "proof",
     "to_module": "module",
+    "write_back": "from_onnx",
 }
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "Tensor",
     "bypass",
     "capture",
+    "capture_onnx",
     "drop_dead",
     "find_blocks",
     "find_channels",
@@ -44,6 +48,7 @@ __all__ = [
     "prove_group",
     "remove_blocks",
     "to_module",
+    "write_back",
 ]
 
 

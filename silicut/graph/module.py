@@ -153,6 +153,18 @@ def network_with_weights(module: NetworkModule) -> Network:
     return module.network.with_parameters(parameters)
 
 
+def run_operator(operator: Operator, values: dict[str, torch.Tensor], batch: int) -> None:
+    """Run one operator in evaluation mode on values by name (parameters too), and put its outputs among them.
+
+    Args:
+        operator: what to run.
+        values: all on one device; on "meta", only shapes and types are computed.
+        batch: what "batch" stands for in its arguments.
+    """
+    device = next((value.device for value in values.values()), torch.device("cpu"))
+    _Step(operator, {}, ()).run(values, _Call(batch, device, is_training=False))
+
+
 _Store = dict[str, Any]
 
 
