@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from silicut.graph.from_onnx.folding import Known
 from silicut.graph.from_onnx.opened import OpenedModel
 from silicut.graph.network import Network
 
@@ -15,10 +17,13 @@ class EditedGraph:
 
     Args:
         model: what is edited; it stays as it is.
+        known: the values of its constants, by name of the tensor.
     """
 
-    def __init__(self, model: OpenedModel) -> None:
+    def __init__(self, model: OpenedModel, known: Mapping[str, Known]) -> None:
         import onnx
+
+        self._known = known
 
         self._proto = onnx.ModelProto()
         self._proto.CopyFrom(model.proto)
@@ -101,26 +106,21 @@ class EditedGraph:
                 self._write_beside(tensor, wanted)
 
     def _write_in_place(self, tensor: str, array: np.ndarray) -> None:
-        from onnx import numpy_helper
-
+        if self._is_known_as(tensor, array):
+            return
         for initializer in self._graph.initializer:
             if initializer.name == tensor:
-                if not _is_equal(numpy_helper.to_array(initializer), array):
-                    initializer.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor))
+                initializer.CopyFrom(_tensor(tensor, array))
                 return
         maker = next(node for node in self._graph.node if tensor in node.output)
-        if not _is_equal(self._constant_value(maker), array):
-            _replace(maker.output, tensor, f"{tensor}:replaced")
-            self._add_initializer(tensor, array)
+        _replace(maker.output, tensor, f"{tensor}:replaced")
+        self._add_initializer(tensor, array)
 
     def _write_beside(self, tensor: str, wanted: dict[tuple[str, int], np.ndarray]) -> None:
         """Give readers that want other values than a tensor has an initialiser of their own; equal ones share it."""
-        from onnx import numpy_helper
-
-        found = next((numpy_helper.to_array(i) for i in self._graph.initializer if i.name == tensor), None)
         made: list[tuple[str, np.ndarray]] = []
         for (node, index), array in wanted.items():
-            if found is not None and _is_equal(found, array):
+            if self._is_known_as(tensor, array):
                 continue
             name = next((name for name, other in made if _is_equal(other, array)), None)
             if name is None:
@@ -129,17 +129,11 @@ class EditedGraph:
                 made.append((name, array))
             self._nodes[node].input[index] = name
 
-    @staticmethod
-    def _constant_value(node: Any) -> np.ndarray | None:
-        from onnx import helper, numpy_helper
-
-        value = next((a for a in node.attribute if a.name == "value"), None)
-        return None if value is None else numpy_helper.to_array(helper.get_attribute_value(value))
+    def _is_known_as(self, tensor: str, array: np.ndarray) -> bool:
+        return self._known[tensor].is_constant and _is_equal(self._known[tensor].values[0], array)
 
     def _add_initializer(self, name: str, array: np.ndarray) -> None:
-        from onnx import numpy_helper
-
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        self._graph.initializer.append(_tensor(name, array))
 
     def _fresh(self, name: str) -> str:
         taken = {output for node in self._graph.node for output in node.output}
@@ -187,5 +181,13 @@ def _replace(names: Any, was: str, now: str) -> None:
             names[i] = now
 
 
-def _is_equal(a: np.ndarray | None, b: np.ndarray) -> bool:
-    return a is not None and a.shape == b.shape and np.array_equal(a, b, equal_nan=b.dtype.kind == "f")
+def _tensor(name: str, array: np.ndarray) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(
+        np.ascontiguousarray(array).reshape(array.shape), name
+    )  # the former gives scalars an axis
+
+
+def _is_equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and np.array_equal(a, b, equal_nan=b.dtype.kind == "f")

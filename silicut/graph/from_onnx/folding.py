@@ -73,10 +73,8 @@ class Batches:
 
     def argument(self, known: Known) -> tuple[int | str, ...]:
         """Return known integers as an operator's argument: numbers, or "batch*k"."""
-        a, b = (value.ravel() for value in known.values)
-        if np.array_equal(a, b):
-            return tuple(int(number) for number in a)
-        return symbolic(self.shape(a.tolist(), b.tolist()))
+        pairs = zip(*(value.ravel().tolist() for value in known.values), strict=True)
+        return tuple(int(a) if a == b else symbolic((self._size(a, b),))[0] for a, b in pairs)
 
 
 def evaluated(node: OnnxNode, inputs: Sequence[Known | None]) -> list[Known] | None:

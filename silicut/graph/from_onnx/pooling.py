@@ -12,6 +12,7 @@ from silicut.graph.from_onnx.folding import CannotRead
 from silicut.graph.from_onnx.layers import n_spatial, padded, repeated, window_pads
 from silicut.graph.from_onnx.opened import OnnxNode
 from silicut.graph.from_onnx.reader import Reader
+from silicut.graph.normal_form import symbolic
 
 
 def max_pool(r: Reader, node: OnnxNode) -> None:
@@ -130,8 +131,8 @@ def _target_size(r: Reader, node: OnnxNode, n: int) -> tuple[list[int] | None, l
             raise CannotRead("it resizes channels or images")
         return None, [factors[places[axis]] if axis in places else 1.0 for axis in range(2, n + 2)]
     wanted = r.integers(node, 3)
-    if any(axis == 1 and wanted[i] != size[1] for axis, i in places.items()):
-        raise CannotRead("it resizes channels")
+    if any(axis < 2 and wanted[i] != symbolic(size)[axis] for axis, i in places.items()):
+        raise CannotRead("it resizes channels or images")
     return [int(wanted[places[axis]]) if axis in places else size[axis] for axis in range(2, n + 2)], None
 
 

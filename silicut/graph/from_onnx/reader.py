@@ -259,7 +259,8 @@ class Reader:
             raise CannotRead(f"its input {node.inputs[index]!r} is of type {array.dtype}")
         if self._layouts.setdefault(name, layout) != layout:
             raise CannotRead(f"its input {node.inputs[index]!r} is read by other nodes in another layout")
-        self.parameters[name] = {TRANSPOSED: array.T, FLAT: array.reshape(-1)}.get(layout, array)
+        if name not in self.parameters:  # a copy, since what ONNX gives cannot be written to
+            self.parameters[name] = np.array({TRANSPOSED: array.T, FLAT: array.reshape(-1)}.get(layout, array), order="C")
         self.uses.append(Use(node.name, index, name, layout))
         for values in self._values:
             values[name] = _meta(self.parameters[name].shape, self.parameters[name].dtype.name)

@@ -35,7 +35,7 @@ def write_back(path: str | Path, network: Network, shapes: Mapping[str, Sequence
         BadFile: the file is missing or damaged.
     """
     captured = read_model(open_model(path), shapes or {})
-    graph = EditedGraph(captured.model)
+    graph = EditedGraph(captured.model, captured.known)
     _rewire(graph, captured, network)
     for use in captured.uses:
         if use.parameter in network.parameters:
@@ -72,7 +72,7 @@ def _rewire(graph: EditedGraph, captured: Captured, network: Network) -> None:
         if operator.name not in before:
             raise UnsupportedModel([f"operator {operator.name!r} comes from no node of the file"], _ADVICE)
         old = before[operator.name]
-        for was, now in zip(old.refs(), operator.refs(), strict=True):
+        for was, now in zip(old.refs(), operator.refs(), strict=False):
             if was != now and was in captured.network.tensors:
                 graph.rename_input(captured.owners[operator.name], was, now)
 
