@@ -13,7 +13,7 @@ from silicut.records import Cache, OutputExists
 
 def profile(
     *,
-    network: Annotated[str, Option(help="Name in the zoo, or your own as module:function.")],
+    network: Annotated[str, Option(help="Name in the zoo, your own as module:function, or a file such as net.onnx.")],
     engine: Annotated[str, Option(help="Engine to profile on.")] = "onnxruntime",
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size of the latency.")] = 1,

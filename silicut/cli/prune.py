@@ -29,7 +29,7 @@ class Preset(StrEnum):
 
 def prune(
     *,
-    network: Annotated[str, Option(help="Name in the zoo, or your own as module:function.")],
+    network: Annotated[str, Option(help="Name in the zoo, your own as module:function, or a file such as net.onnx.")],
     latency: Annotated[str, Option(help="Budget: 50% of the measured dense latency, or 3ms.")],
     out: Annotated[Path, Option(help="New folder for the results.")],
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None,

@@ -23,6 +23,7 @@ from silicut.compress import Plan, Restrictions, Scores, kept_channels, pruned, 
 from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.compress.taylor import taylor
+from silicut.flows.as_module import as_module
 from silicut.flows.budget import Budget
 from silicut.flows.choose_value import AUTO, WITHOUT_DATA, accuracy_by_value
 from silicut.flows.export import Agreement, agreement, save_model
@@ -163,7 +164,7 @@ class Pruned:
 
 
 def prune(  # noqa: PLR0913
-    model: nn.Module,
+    model: nn.Module | Network | str | Path,
     inputs: torch.Tensor | Sequence[torch.Tensor],
     budget: str = "50%",
     engine: str | Engine = "onnxruntime",
@@ -184,7 +185,7 @@ def prune(  # noqa: PLR0913
     last one; a run that fails before it has a plan leaves the folder as it was.
 
     Args:
-        model: the trained network; it is not changed.
+        model: the trained network, which is not changed: a module, a `Network`, or the path of an ONNX file.
         inputs: one example tensor per argument, batch first; its batch size is that of the latency.
         budget: "50%" of the measured dense latency, or "3ms".
         engine: a name of `silicut.targets.ENGINES` (one thread), or an engine.
@@ -210,7 +211,7 @@ def prune(  # noqa: PLR0913
     batch = int((inputs if isinstance(inputs, torch.Tensor) else inputs[0]).shape[0])
     target = engine_by_name(engine, n_threads=1, batch=batch) if isinstance(engine, str) else engine
     options, own_data = options or PruneOptions(), _training_data(data)
-    task = _Task(model, inputs, Budget.parse(budget), target, options, own_data, evaluate, loss, metric)
+    task = _Task(as_module(model, inputs), inputs, Budget.parse(budget), target, options, own_data, evaluate, loss, metric)
     if isinstance(folder, str | Path):
         folder = RunFolder(folder, task.settings(), resumes=resumes)
     with nullcontext() if folder is None else folder.kept_from(_PLAN):

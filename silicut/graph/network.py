@@ -110,6 +110,7 @@ class Network:
         trainable: names of the parameters that training changes.
         aliases: further state-dict names of parameters (shared weights), each with the name under which it is read.
         constants: names of parameters that are no part of the user's state dict (constants, non-persistent buffers).
+        file: path of the ONNX file that it was captured from, or ""; edits keep it, files on disk do not.
 
     Two networks are equal only if they are the same object; `structure_hash` and `weights_hash` compare content.
     """
@@ -123,6 +124,7 @@ class Network:
     trainable: frozenset[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
     constants: frozenset[str] = frozenset()
+    file: str = ""
 
     def __post_init__(self) -> None:
         known = set(self.inputs) | set(self.parameters)

@@ -48,6 +48,7 @@ class OpenedModel:
     """A model of the supported operator sets, with its functions inlined.
 
     Attributes:
+        path: where it was read from.
         proto: the whole file.
         nodes: in the file's order, in which they can run.
         initializers: the constants of the graph by name.
@@ -55,6 +56,7 @@ class OpenedModel:
         input_types: NumPy's type names of the inputs.
     """
 
+    path: str
     proto: Any = field(repr=False)
     nodes: tuple[OnnxNode, ...]
     initializers: Mapping[str, np.ndarray] = field(repr=False)
@@ -74,10 +76,10 @@ def open_model(path: str | Path) -> OpenedModel:
         BadFile: it is missing or no ONNX file.
         UnsupportedModel: its operator set is not supported.
     """
-    return opened(_loaded(Path(path)))
+    return opened(_loaded(Path(path)), str(Path(path).resolve()))
 
 
-def opened(proto: Any) -> OpenedModel:
+def opened(proto: Any, path: str = "") -> OpenedModel:
     """Return a model, already read, opened; raises what `open_model` raises."""
     from onnx import numpy_helper
 
@@ -87,6 +89,7 @@ def opened(proto: Any) -> OpenedModel:
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initializers]
     return OpenedModel(
+        path=path,
         proto=proto,
         nodes=tuple(_nodes(graph.node, opset)),
         initializers=initializers,

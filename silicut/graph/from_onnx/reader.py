@@ -184,6 +184,7 @@ class Reader:
             operators=tuple(self._operators),
             parameters=self.parameters,
             trainable=frozenset(trained),
+            file=self._model.path,
         )
         return drop_dead(network)
 

@@ -6,7 +6,6 @@ out is captured again and compared with the network, so that nothing is written 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +21,31 @@ from silicut.records import UnsupportedModel
 _ADVICE = "silicut.graph.onnx_writer.to_onnx writes the same network as a graph of its own"
 
 
-def write_back(path: str | Path, network: Network, shapes: Mapping[str, Sequence[int]] | None = None) -> bytes:
+def write_back(path: str | Path, network: Network) -> bytes:
     """Return an ONNX file's own model with the channels, blocks and values of a network that was made from it.
 
     Args:
         path: the file that was captured.
         network: its network after `keep_channels`, `remove_blocks` or training, in any order; not folded.
-        shapes: those with which it was captured.
 
     Raises:
         UnsupportedModel: the network cannot be expressed by the nodes of the file.
         BadFile: the file is missing or damaged.
     """
-    captured = read_model(open_model(path), shapes or {})
-    graph = EditedGraph(captured.model, captured.known)
+    model = open_model(path)
+    shapes = {name: network.tensors[name].shape[1:] for name in model.input_shapes if name in network.tensors}
+    captured = read_model(model, shapes)
+    graph = EditedGraph(model, captured.known)
     _rewire(graph, captured, network)
     for use in captured.uses:
         if use.parameter in network.parameters:
             graph.set_input(use.node, use.index, _in_file_layout(use, captured, network.parameters[use.parameter]))
-    for node in captured.model.nodes:
+    for node in model.nodes:
         if node.kind in RESIZE and _is_live(node, network):
             RESIZE[node.kind](graph, node, captured, network)
-    model = graph.finished(network)
-    _check(network, read_model(opened(model), shapes or {}).network)
-    return bytes(model.SerializeToString())
+    written = graph.finished(network)
+    _check(network, read_model(opened(written), shapes).network)
+    return bytes(written.SerializeToString())
 
 
 def _is_live(node: OnnxNode, network: Network) -> bool:
