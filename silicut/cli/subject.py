@@ -116,7 +116,7 @@ def _from_file(
     network = capture_onnx(path, {} if shape is None else {names[0]: shape})
     first, *rest = network.tensors[names[0]].shape
     if first not in (-1, batch):
-        raise ConfigError(f"batch must be {first}, as {path} has it fixed, not {batch}; or export it with a free batch")
+        raise ConfigError(f"batch must be {first}, not {batch}: {path} has it fixed, and its images depend on each other")
     return to_module(network), tuple(rest)
 
 

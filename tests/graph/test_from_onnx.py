@@ -8,7 +8,7 @@ from graph_checks import outputs_of
 from onnx import TensorProto, helper, numpy_helper
 from onnx_nodes import case, drawn, ints, model_of, positive, run, w, x
 
-from silicut.graph import capture_onnx, find_channels, to_module
+from silicut.graph import capture_onnx, find_channels, keep_channels, to_module, write_back
 from silicut.graph.from_onnx.table import RULES
 from silicut.records import BadFile, ConfigError, UnsupportedModel
 
@@ -496,3 +496,44 @@ def test_other_operator_sets_are_refused(tmp_path, opset):
         f"the model's operator set is version {opset}. Operator sets 11 to 23 are read; onnx.version_converter changes the "
         "version of a model"
     )
+
+
+def fixed_model(batch, reshaped):
+    """Convolution, reshape to sizes that are written out with the batch, linear layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["c"], name="conv"),
+        helper.make_node("Reshape", ["c", "shape"], ["r"], name="reshape"),
+        helper.make_node("Sigmoid", ["r"], ["s"], name="sigmoid"),
+        helper.make_node("MatMul", ["s", "b"], ["y"], name="fc"),
+    ]
+    width = 4 * 16 * batch // (reshaped[0] if reshaped[0] > 0 else batch)
+    constants = {"a": w(4, 3, 1, 1), "shape": ints(*reshaped), "b": w(width, 5)}
+    return model_of(nodes, {"x": x(3, 4, 4)}, constants, ["y"], batch=batch)
+
+
+@pytest.mark.parametrize(("batch", "reshaped"), [(1, (1, 64)), (1, (1, -1)), (2, (2, -1)), (3, (0, 64)), (2, (-1, 64))])
+def test_a_fixed_batch_is_freed_where_images_are_independent(tmp_path, batch, reshaped):
+    model = fixed_model(batch, reshaped)
+    network = captured(tmp_path, model)
+    assert network.tensors["y"].shape == (-1, 5)
+    assert_agrees(network, model, [batch])
+    channels = find_channels(network)
+    pruned = keep_channels(network, channels, {"conv": np.array([0, 2])})
+    written = onnx.load_from_string(write_back(tmp_path / "model.onnx", pruned))
+    assert written.graph.input == model.graph.input
+    assert_agrees(pruned, written, [batch])
+
+
+@pytest.mark.parametrize(("batch", "reshaped"), [(2, (1, 128)), (4, (2, -1))])
+def test_a_batch_whose_images_are_mixed_stays_fixed(tmp_path, batch, reshaped):
+    model = fixed_model(batch, reshaped)
+    network = captured(tmp_path, model)
+    assert network.tensors["x"].shape == (batch, 3, 4, 4)
+    assert_agrees(network, model, [batch])
+
+
+def test_a_batch_over_which_is_normalised_stays_fixed(tmp_path):
+    model = model_of([helper.make_node("Softmax", ["x"], ["y"], axis=0)], {"x": x(3)}, {}, ["y"], batch=2)
+    network = captured(tmp_path, model)
+    assert network.tensors["x"].shape == (2, 3)
+    assert_agrees(network, model, [2])

@@ -131,7 +131,8 @@ def _target_size(r: Reader, node: OnnxNode, n: int) -> tuple[list[int] | None, l
             raise CannotRead("it resizes channels or images")
         return None, [factors[places[axis]] if axis in places else 1.0 for axis in range(2, n + 2)]
     wanted = r.integers(node, 3)
-    if any(axis < 2 and wanted[i] != symbolic(size)[axis] for axis, i in places.items()):
+    is_batch = 0 not in places or wanted[places[0]] in (symbolic(size)[0], r.freed_batch)
+    if not is_batch or (1 in places and wanted[places[1]] != size[1]):
         raise CannotRead("it resizes channels or images")
     return [int(wanted[places[axis]]) if axis in places else size[axis] for axis in range(2, n + 2)], None
 

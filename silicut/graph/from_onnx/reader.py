@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from silicut.graph.edit import drop_dead
 from silicut.graph.from_onnx.folding import Batches, CannotRead, Known, evaluated
-from silicut.graph.from_onnx.opened import OPSET_RANGE, OnnxNode, OpenedModel, known_shapes, open_model
+from silicut.graph.from_onnx.opened import OnnxNode, OpenedModel
 from silicut.graph.module import run_operator
 from silicut.graph.network import DEVICE, Network, Operator, Ref, Tensor
 from silicut.graph.normal_form import normal_form, symbolic
@@ -40,58 +39,6 @@ class Use:
     layout: str
 
 
-@dataclass(frozen=True)
-class Captured:
-    """A captured file.
-
-    Attributes:
-        model: the file.
-        network: what it computes.
-        uses: where its parameters come from.
-        owners: the name of the node that each operator comes from.
-        known: the value of every tensor that is constant or a matter of shapes.
-        batches: the batch sizes at which values are known.
-    """
-
-    model: OpenedModel
-    network: Network
-    uses: tuple[Use, ...]
-    owners: Mapping[str, str]
-    known: Mapping[str, Known]
-    batches: Batches
-
-
-def capture_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
-    """Return the network that an ONNX file computes; its nodes' and tensors' names stay.
-
-    Parameters have the names of the initialisers; those of convolutions, matrix products and norms are trainable. Chains
-    of nodes that compute shapes or constants are evaluated. The batch, the first axis, stays free where the file leaves it
-    free.
-
-    Args:
-        path: an ONNX file of operator sets 11 to 23.
-        shapes: for inputs with further free axes, by name, their sizes behind the batch axis.
-
-    Raises:
-        BadFile: the file is missing or damaged.
-        UnsupportedModel: it has operators that are not known, all of which are listed, or another operator set.
-        ConfigError: an input has free axes other than the first, or `shapes` does not fit.
-    """
-    return read_model(open_model(path), shapes or {}).network
-
-
-def read_model(model: OpenedModel, shapes: Mapping[str, Sequence[int]]) -> Captured:
-    """Return an opened model as a network, with what is needed to write it back; raises what `capture_onnx` raises."""
-    from silicut.graph.from_onnx.table import RULES
-
-    reader = Reader(model, known_shapes(model, shapes))
-    offenders = reader.read(RULES)
-    if offenders:
-        kinds = ", ".join(sorted(RULES))
-        raise UnsupportedModel(offenders, f"Read are, of operator sets {OPSET_RANGE}: {kinds}; constants of any operator")
-    return Captured(model, reader.network(), tuple(reader.uses), reader.owners, reader.known, reader.batches)
-
-
 class Reader:
     """Reads one graph; rules (`silicut.graph.from_onnx.table`) call its methods.
 
@@ -101,12 +48,14 @@ class Reader:
         known: the values of constants and shapes, by tensor name.
         uses: where parameters come from.
         owners: the node of each operator.
+        freed_batch: the batch size that the file has fixed, where `shapes` leaves it free all the same.
     """
 
-    def __init__(self, model: OpenedModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, model: OpenedModel, shapes: Mapping[str, tuple[int, ...]], freed_batch: int | None = None) -> None:
         is_free = any(shape and shape[0] < 0 for shape in shapes.values())
         fixed = next((shape[0] for shape in shapes.values() if shape), 1)
         self.batches = Batches(_TWO_BATCHES if is_free else (fixed, fixed))
+        self.freed_batch = freed_batch
         self.tensors = {name: Tensor(shape, model.input_types[name]) for name, shape in shapes.items()}
         self.parameters: dict[str, np.ndarray] = {}
         self.known = {name: Known.of(array) for name, array in model.initializers.items()}

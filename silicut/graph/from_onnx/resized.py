@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from silicut.graph.from_onnx.captured import Captured
 from silicut.graph.from_onnx.edited import EditedGraph
 from silicut.graph.from_onnx.opened import OnnxNode
-from silicut.graph.from_onnx.reader import Captured
 from silicut.graph.from_onnx.shapes import slice_part
 from silicut.graph.network import Network, Operator
 from silicut.graph.normal_form import symbolic
@@ -31,10 +31,10 @@ def _group_norm(graph: EditedGraph, node: OnnxNode, captured: Captured, network:
 
 
 def _reshape(graph: EditedGraph, node: OnnxNode, captured: Captured, network: Network) -> None:
-    """Sizes written out; 0 and -1 follow by themselves."""
+    """Sizes written out; 0 and -1 follow by themselves, and a batch stays as the file has it."""
     shape = symbolic(network.tensors[node.outputs[0]].shape)
-    wanted = _argument(captured, node.inputs[1])
-    _set_sizes(graph, (node, 1), captured, [w if w in (0, -1) else s for w, s in zip(wanted, shape, strict=True)])
+    pairs = zip(_argument(captured, node.inputs[1]), shape, strict=True)
+    _set_sizes(graph, (node, 1), captured, [w if w in (0, -1) or isinstance(s, str) else s for w, s in pairs])
 
 
 def _expand(graph: EditedGraph, node: OnnxNode, captured: Captured, network: Network) -> None:

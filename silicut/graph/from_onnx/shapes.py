@@ -27,10 +27,16 @@ def both_shapes(r: Reader, name: str) -> list[tuple[int, ...]]:
 def reshape(r: Reader, node: OnnxNode) -> None:
     """Reshape to a shape that is known but for the batch."""
     shapes = [
-        _resolved(list(wanted), before, bool(node.attributes.get("allowzero")))
+        _resolved(_with_free_batch(r, wanted, before), before, bool(node.attributes.get("allowzero")))
         for wanted, before in zip(r.sizes(node, 1), both_shapes(r, node.inputs[0]), strict=True)
     ]
     r.emit(node, "aten.reshape.default", {"self": r.tensor(node), "shape": r.argument(*shapes)})
+
+
+def _with_free_batch(r: Reader, wanted: list[int], before: tuple[int, ...]) -> list[int]:
+    """Return sizes in which a first one that is the file's fixed batch is the batch there is."""
+    is_batch = r.freed_batch is not None and wanted[:1] == [r.freed_batch] and before[:1] in [(b,) for b in r.batches.sizes]
+    return [before[0], *wanted[1:]] if is_batch else wanted
 
 
 def _resolved(wanted: list[int], before: tuple[int, ...], allows_zero: bool) -> list[int]:
@@ -92,7 +98,8 @@ def unsqueeze(r: Reader, node: OnnxNode) -> None:
 def expand(r: Reader, node: OnnxNode) -> None:
     """Expand by broadcasting both ways."""
     pairs = zip(both_shapes(r, node.inputs[0]), r.sizes(node, 1), strict=True)
-    first, second = (list(np.broadcast_shapes(before, tuple(wanted))) for before, wanted in pairs)
+    shapes = [np.broadcast_shapes(before, tuple(_with_free_batch(r, wanted, before))) for before, wanted in pairs]
+    first, second = (list(shape) for shape in shapes)
     r.emit(node, "aten.expand.default", {"self": r.tensor(node), "size": r.argument(first, second)})
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from silicut.graph.from_onnx.captured import Captured, read_model
 from silicut.graph.from_onnx.edited import EditedGraph
 from silicut.graph.from_onnx.opened import OnnxNode, open_model, opened
-from silicut.graph.from_onnx.reader import FLAT, TRANSPOSED, Captured, Use, read_model
+from silicut.graph.from_onnx.reader import FLAT, TRANSPOSED, Use
 from silicut.graph.from_onnx.resized import RESIZE
 from silicut.graph.network import Network, Operator, Ref
 from silicut.records import UnsupportedModel
