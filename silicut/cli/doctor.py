@@ -11,12 +11,15 @@ from silicut.cli.console import print_json, print_rich
 
 _PARTS = (
     ("torch", "", "networks, training"),
-    ("onnx", "", "writing ONNX files"),
+    ("onnx", "", "reading and writing ONNX files"),
     ("onnxruntime", "onnxruntime", "the engine onnxruntime: profile, prune, measure"),
     ("jinja2", "report", "report.html"),
     ("matplotlib", "report", "the figures of report.html"),
     ("scikit-learn", "demo", "the digits data set"),
     ("Pillow", "images", "images:DIR data"),
+    ("timm", "timm", "networks by name, timm:NAME"),
+    ("torchvision", "torchvision", "networks by name, torchvision:NAME"),
+    ("transformers", "transformers", "image classifiers, transformers:TYPE and hf:FILE"),
 )
 
 

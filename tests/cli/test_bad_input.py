@@ -157,11 +157,14 @@ NETWORKS = [
     ("own.py:linaer", "network 'own.py:linaer' must name a function of own.py, which has no 'linaer'; did you mean "
      "own.py:linear?"),
     ("nowhere.py:build", "network file nowhere.py does not exist; check the path"),
+    ("nowhere.onnx", "nowhere.onnx does not exist; check the path"),
+    ("timm:resnet18", "timm is not installed; install it with: pip install 'silicut[timm]'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("network", "sentence"), NETWORKS)
-def test_networks(says, network, sentence):
+def test_networks(says, monkeypatch, network, sentence):
+    monkeypatch.setitem(sys.modules, "timm", None)
     says(prune("--network", network), 2, sentence)
 
 
