@@ -1,5 +1,7 @@
 """What is wrong ends in one sentence and a code, before anything slow starts, and changes no file."""
 
+import sys
+
 import pytest
 import tiny
 import torch

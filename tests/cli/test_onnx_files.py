@@ -9,7 +9,9 @@ from onnx import helper, numpy_helper
 
 import silicut
 from silicut.cli.app import run
-from silicut.graph import capture
+from silicut.flows.as_module import as_module
+from silicut.flows.export import save_model
+from silicut.graph import capture, capture_onnx
 from silicut.graph.onnx_writer import to_onnx
 
 pytestmark = pytest.mark.needs_ort
@@ -64,6 +66,19 @@ def test_the_written_file_computes_what_was_trained(file, finished):
     assert np.abs(outputs(file, x.numpy()) - expected).max() > 0.01 * np.abs(expected).max(), "it was trained"
 
 
+def test_the_graph_is_ours_where_the_users_file_is_gone(file, tmp_path):
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(file.read_bytes())
+    network = capture_onnx(copy)
+    copy.unlink()
+    with pytest.warns(
+        UserWarning, match=r"^model\.onnx has a graph of silicut's own: .*copy\.onnx does not exist; check the path$"
+    ):
+        save_model(network, tmp_path, batch=tiny.BATCH)
+    x = tiny.example().numpy()
+    assert np.allclose(outputs(tmp_path / "model.onnx", x), outputs(file, x), atol=1e-5)
+
+
 def test_a_file_is_profiled_without_a_shape(file, tmp_path, monkeypatch):
     seen = {}
 
@@ -78,9 +93,6 @@ def test_a_file_is_profiled_without_a_shape(file, tmp_path, monkeypatch):
 
 
 def test_python_takes_a_path_too(file):
-    from silicut.flows.as_module import as_module
-    from silicut.graph import capture_onnx
-
     module = as_module(file, tiny.example())
     with torch.no_grad():
         assert np.allclose(module(tiny.example()).numpy(), outputs(file, tiny.example().numpy()), atol=1e-5)
