@@ -524,6 +524,17 @@ def test_a_fixed_batch_is_freed_where_images_are_independent(tmp_path, batch, re
     assert_agrees(pruned, written, [batch])
 
 
+def test_a_token_joined_to_one_image_is_joined_to_each(tmp_path):
+    model = model_of(
+        [helper.make_node("Concat", ["token", "x"], ["y"], axis=1)], {"x": x(5, 3)}, {"token": w(1, 1, 3)}, ["y"], batch=1
+    )
+    network = captured(tmp_path, model)
+    assert network.tensors["y"].shape == (-1, 6, 3)
+    assert [(o.name, o.kind) for o in network.operators] == [("y/images0", "expand"), ("y", "cat")]
+    assert_agrees(network, model, [1])
+    assert write_back(tmp_path / "model.onnx", network) == model.SerializeToString()
+
+
 @pytest.mark.parametrize(("batch", "reshaped"), [(2, (1, 128)), (4, (2, -1))])
 def test_a_batch_whose_images_are_mixed_stays_fixed(tmp_path, batch, reshaped):
     model = fixed_model(batch, reshaped)

@@ -109,10 +109,17 @@ def tile(r: Reader, node: OnnxNode) -> None:
 
 
 def concat(r: Reader, node: OnnxNode) -> None:
-    """Concat."""
-    tensors = tuple(r.tensor(node, i) for i in range(len(node.inputs)))
+    """Concat; a constant for the file's one image is repeated for every image of a batch that was freed."""
     axis = int(node.attributes["axis"]) % len(r.shape(node.inputs[0]))
-    r.emit(node, "aten.cat.default", {"tensors": tensors, "dim": axis})
+    is_batch_free = r.freed_batch == 1 and axis > 0 and any(r.shape(name)[0] < 0 for name in node.inputs)
+    tensors = []
+    for i, name in enumerate(node.inputs):
+        tensor, shape = r.tensor(node, i), r.shape(name)
+        if is_batch_free and shape[0] == 1:
+            size = ("batch", *shape[1:])
+            tensor = r.emit(node, "aten.expand.default", {"self": tensor, "size": size}, part=f"images{i}")
+        tensors.append(tensor)
+    r.emit(node, "aten.cat.default", {"tensors": tuple(tensors), "dim": axis})
 
 
 def split(r: Reader, node: OnnxNode) -> None:
