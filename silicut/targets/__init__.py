@@ -1,19 +1,11 @@
 """What a network runs on: engines that can be measured, and the protocol of measuring."""
 
-from silicut.targets.engine import (
-    Engine,
-    EngineSettings,
-    Model,
-    NodeProfile,
-    NodeTimes,
-    NodeTiming,
-    Session,
-    inference_clock,
-    machine_fingerprint,
-)
+from silicut.targets.device.machine import inference_clock, machine_fingerprint
+from silicut.targets.engine import Engine, EngineSettings, Model, NodeProfile, NodeTimes, NodeTiming, Session
 from silicut.targets.engines import ENGINES, engine
 from silicut.targets.measure import Measurement, MeasureOptions, Timing, measure
 from silicut.targets.onnx_runtime import OnnxRuntime, attribute
+from silicut.targets.openvino import OpenVino
 
 __all__ = [
     "ENGINES",
@@ -26,6 +18,7 @@ __all__ = [
     "NodeTimes",
     "NodeTiming",
     "OnnxRuntime",
+    "OpenVino",
     "Session",
     "Timing",
     "attribute",

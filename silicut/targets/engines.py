@@ -8,8 +8,9 @@ from collections.abc import Callable
 from silicut.records import ConfigError
 from silicut.targets.engine import Engine
 from silicut.targets.onnx_runtime import OnnxRuntime
+from silicut.targets.openvino import OpenVino
 
-ENGINES: dict[str, Callable[[int, int], Engine]] = {OnnxRuntime.name: OnnxRuntime}
+ENGINES: dict[str, Callable[[int, int], Engine]] = {kind.name: kind for kind in (OnnxRuntime, OpenVino)}
 """Constructor, called with threads and batch, by engine name. A new engine is a module and a line here."""
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from silicut.graph import Block, Channels, Network, find_blocks, find_channels, fold_batch_norm, keep_channels, remove_blocks
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, Journal, content_hash
 from silicut.targets.engine import Engine, NodeTimes, Session
 from silicut.targets.layers import Layer, layers_of
@@ -98,10 +97,6 @@ class Bench:
         gone = {name for block in self.removed(widths) for name in block.operators}
         return tuple(layer for layer in self.layers if layer.name not in gone)
 
-    def model(self, widths: Mapping[str, int]) -> bytes:
-        """Return the ONNX model of the network at some widths."""
-        return to_onnx(self.network_at(widths), batch=self.engine.settings.batch)
-
     @property
     def dense_ms(self) -> float:
         """The dense network's latency: the low quantile over all samples taken of this network."""
@@ -113,7 +108,7 @@ class Bench:
     def reference(self) -> Session:
         """Return a session of the dense network."""
         if self._reference is None:
-            self._reference = self.engine.load(self.model(self.dense_widths))
+            self._reference = self.engine.load(self.network_at(self.dense_widths))
         return self._reference
 
     def sample(self, widths: Mapping[str, int], error_frac: float = USUAL_FRAC) -> Sample:
@@ -179,11 +174,11 @@ class Bench:
         Each turn loads it and the dense network anew: where a session's weights happen to lie in memory makes layers
         with large weights up to 20 % slower or faster for as long as it lives (measured).
         """
-        model, turns = self.model(widths), list[_Turn]()
+        network, turns = self.network_at(widths), list[_Turn]()
         while len(turns) < _MIN_TURNS or (_error_frac([t.ratio for t in turns]) > error_frac and len(turns) < _MAX_TURNS):
-            with self.engine.load(self.model(self.dense_widths)) as reference:
+            with self.engine.load(self.network_at(self.dense_widths)) as reference:
                 n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
-                turns.append(_turn(self.engine.node_times(model, n_runs, reference), self.layers))
+                turns.append(_turn(self.engine.node_times(network, n_runs, reference), self.layers))
         return turns
 
     def _journal(self) -> Journal:
