@@ -51,7 +51,8 @@ def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray],
         module: evaluated in evaluation mode, in float32.
         network: the same network, with the same weights.
         inputs: one array per argument, n inputs each.
-        engine: runs the model, `engine.settings.batch` inputs at a time; a rest is left out.
+        engine: that the network is for; `engine.exact()` runs the model, `engine.settings.batch` inputs at a time; a rest
+            is left out.
     """
     batch = engine.settings.batch
     n = max(len(inputs[0]) // batch, 1) * batch
@@ -61,7 +62,7 @@ def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray],
     with torch.no_grad():
         expected = _first(module(*(torch.from_numpy(array) for array in inputs))).numpy()
     module.train(was_training)
-    with engine.load(to_onnx(fold_batch_norm(network), batch=batch)) as session:
+    with engine.exact().load(to_onnx(fold_batch_norm(network), batch=batch)) as session:
         parts = [
             next(iter(session.run(dict(zip(session.input_names, (a[i : i + batch] for a in inputs), strict=True))).values()))
             for i in range(0, n, batch)

@@ -31,7 +31,6 @@ from silicut.flows.pruning_problem import LATENCY, VALUES, Subject, score
 from silicut.flows.run_folder import PROFILE, RunFolder
 from silicut.flows.verify import DENSE, PRUNED, Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError, DoesNotFit, NothingToPrune, NumericMismatch, Progress, Record, silent
 from silicut.search import SOLVERS, Variable
 from silicut.targets import Engine, Measurement, MeasureOptions, measure
@@ -515,8 +514,7 @@ class _Run:
         return [rng.standard_normal(network.tensors[n].sizes(4)).astype(np.float32) for n in network.inputs]
 
     def _measure(self, network: Network) -> Measurement:
-        batch = self._task.engine.settings.batch
-        models = {DENSE: to_onnx(self._subject.folded, batch=batch), PRUNED: to_onnx(fold_batch_norm(network), batch=batch)}
+        models = {DENSE: self._subject.folded, PRUNED: fold_batch_norm(network)}
         return measure(self._task.engine, models, DENSE, self._options.measuring, self._progress)
 
 

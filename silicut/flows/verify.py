@@ -10,7 +10,6 @@ from silicut.compress import Restrictions, Scores, kept_channels, pruned, remove
 from silicut.flows.budget import Budget
 from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
 from silicut.graph import Network
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
 from silicut.search import Problem, Solution, cheapest, cheapest_better, solve
 from silicut.targets import Engine, Measurement, MeasureOptions, measure
@@ -157,10 +156,9 @@ class Verifier:
         """Return the pruned network, batch normalisation folded, at these levels."""
         return pruned(self.subject.folded, kept_channels(levels, self.scores), removed_by(levels, self.subject.blocks))
 
-    def model(self, levels: Mapping[str, int] | None) -> bytes:
-        """Return the ONNX model at these levels (None: dense)."""
-        network = self.subject.folded if levels is None else self.network(levels)
-        return to_onnx(network, batch=self.engine.settings.batch)
+    def model(self, levels: Mapping[str, int] | None) -> Network:
+        """Return what is measured at these levels (None: dense)."""
+        return self.subject.folded if levels is None else self.network(levels)
 
     def _measure(self, solution: Solution) -> Measurement:
         models = {DENSE: self.model(None), PRUNED: self.model(solution.levels)}

@@ -5,7 +5,9 @@ from silicut.targets.engine import Engine, EngineSettings, Model, NodeProfile, N
 from silicut.targets.engines import ENGINES, engine
 from silicut.targets.measure import Measurement, MeasureOptions, Timing, measure
 from silicut.targets.onnx_runtime import OnnxRuntime, attribute
+from silicut.targets.onnx_runtime_int8 import OnnxRuntimeInt8
 from silicut.targets.openvino import OpenVino
+from silicut.targets.pytorch import PyTorch, PyTorchCompiled
 
 __all__ = [
     "ENGINES",
@@ -18,7 +20,10 @@ __all__ = [
     "NodeTimes",
     "NodeTiming",
     "OnnxRuntime",
+    "OnnxRuntimeInt8",
     "OpenVino",
+    "PyTorch",
+    "PyTorchCompiled",
     "Session",
     "Timing",
     "attribute",

@@ -220,6 +220,13 @@ class Engine(Protocol):
             ConfigError: the model's first dimension is fixed to another batch.
         """
 
+    def exact(self) -> Engine:
+        """Return an engine that computes what an ONNX file says: this one, unless it runs no files or changes them.
+
+        Raises:
+            ToolMissing: that other engine is not installed.
+        """
+
     def node_times(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
         """Return the time of every node of the model's ONNX file, or of every operator; see `NodeTimes`.
 

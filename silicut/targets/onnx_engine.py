@@ -12,7 +12,7 @@ from silicut.graph import Network
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import BadFile, ConfigError
 from silicut.targets.device.machine import engine_fingerprint
-from silicut.targets.engine import EngineSettings, Model, NodeProfile, NodeTimes, Session
+from silicut.targets.engine import Engine, EngineSettings, Model, NodeProfile, NodeTimes, Session
 from silicut.targets.onnx_model import OnnxModel, with_unique_names
 
 
@@ -41,7 +41,11 @@ class OnnxEngine(ABC):
 
     def load(self, model: Model) -> Session:
         """Return a session of a model that has run once; see `Engine.load` for the errors."""
-        return self._load(self.onnx(model))
+        return self._load(self.runnable(self.onnx(model)))
+
+    def exact(self) -> Engine:
+        """Return this engine, which runs ONNX files as they are."""
+        return self
 
     def profile_nodes(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeProfile:
         """Return the time of every executed node.
@@ -56,14 +60,15 @@ class OnnxEngine(ABC):
         """
         if n_runs < 1:
             raise ConfigError(f"n_runs must be an integer >= 1, not {n_runs!r}")
-        return self.read(self._profile(with_unique_names(self.onnx(model)), n_runs, reference))
+        runnable = self.runnable(with_unique_names(self.onnx(model)))
+        return self.read(self._profile(runnable, n_runs, reference))
 
     def node_times(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
         """Return the time of every node of the model's own file: `attribute` of `profile_nodes`."""
         return self.attribute(self.onnx(model), self.profile_nodes(model, n_runs, reference))
 
     def onnx(self, model: Model) -> OnnxModel:
-        """Return the ONNX model that is run.
+        """Return the model as an ONNX file.
 
         Raises:
             BadFile: the path leads nowhere.
@@ -75,6 +80,10 @@ class OnnxEngine(ABC):
         if model not in self._written:
             self._written[model] = to_onnx(model, batch=self.settings.batch)
         return self._written[model]
+
+    def runnable(self, model: OnnxModel) -> OnnxModel:
+        """Return what is run in place of a file: the file itself, unless the engine changes it first."""
+        return model
 
     @abstractmethod
     def _version(self) -> str:

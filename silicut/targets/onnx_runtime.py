@@ -30,7 +30,7 @@ class OnnxRuntime(OnnxEngine):
             raise ToolMissing("onnxruntime", "onnxruntime") from None
         return str(onnxruntime.__version__)
 
-    def _load(self, model: OnnxModel) -> Session:
+    def _load(self, model: OnnxModel) -> device.OnnxRuntimeSession:
         return self._open(model, device.session_options(self.settings.n_threads))
 
     def _open(self, model: OnnxModel, options: Any) -> device.OnnxRuntimeSession:
@@ -112,7 +112,7 @@ def attribute(model: OnnxModel, profile: NodeProfile) -> NodeTimes:
         profile: of `OnnxRuntime.profile_nodes`.
     """
     graph = OnnxGraph(model)
-    return attributed(graph, profile, _owners(graph, profile.nodes), _payers)
+    return attributed(graph, profile, owners(graph, profile.nodes), _payers)
 
 
 def _payers(executed: Sequence[NodeTiming], at: int) -> list[int]:
@@ -121,7 +121,7 @@ def _payers(executed: Sequence[NodeTiming], at: int) -> list[int]:
     return writers_for(executed, at) if executed[at].op_type == "ReorderOutput" else []
 
 
-def _owners(graph: OnnxGraph, executed: Sequence[NodeTiming]) -> dict[int, str]:
+def owners(graph: OnnxGraph, executed: Sequence[NodeTiming]) -> dict[int, str]:
     """Return the original node that each executed node stands for, by position; layout changes have none."""
     owners = {i: name for i, node in enumerate(executed) if (name := _by_name(graph, node.name))}
     options = {

@@ -62,6 +62,7 @@ class OnnxRuntimeSession:
         if inputs is None:
             inputs = {i.name: random_array(i.shape, DTYPES[i.type]) for i in session.get_inputs()}
         self._clock = inference_clock(n_threads)[1]
+        self.inputs = dict(inputs)
         self.input_names = tuple(inputs)
         self.input_shapes = tuple(array.shape for array in inputs.values())
         self._session: Any = session
