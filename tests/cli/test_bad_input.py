@@ -207,7 +207,10 @@ OPTIONS = [
         "solver must be one of coupled, descent, knapsack, not 'luck'",
     ),
     (["--latency", "0%"], "latency must be above 0 and, in per cent, below 100, not '0%'"),
-    (["--engine", "tvm"], "engine must be 'onnxruntime', not 'tvm'"),
+    (
+        ["--engine", "tvm"],
+        "engine must be 'onnxruntime' or 'onnxruntime-int8' or 'openvino' or 'pytorch' or 'pytorch-compile', not 'tvm'",
+    ),
     (["--input-shape", "3,8,8"], "input-shape must be like 3x224x224, not '3,8,8'"),
     (["--input-shape", "3x8x\u00b2"], "input-shape must be like 3x224x224, not '3x8x\u00b2'"),
     (["--input-shape", "3x16x16"], f"input-shape must be that of {tiny.DATA} (3x8x8), not '3x16x16'; leave it out"),
@@ -323,8 +326,8 @@ def test_a_budget_the_dense_network_meets(tiny_run, tiny_cache, tmp_path, capsys
 
 
 OTHER_COMMANDS = [
-    (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files"),
-    (["measure", "full"], "full is no file; give ONNX files"),
+    (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files or folders of silicut prune"),
+    (["measure", "full"], "full holds no results of silicut prune (full/network.json does not exist); give ONNX files or such folders"),
     (["measure", "plan.json", "--seconds", "0"], "seconds must be above 0, not 0"),
     (["measure", "plan.json", "--noise", "0"], "noise must be above 0 per cent, not 0"),
     (["profile", "--network", tiny.NETWORK], f"network {tiny.NETWORK!r} must come with --input-shape (such as 3x224x224) "
