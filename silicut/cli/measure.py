@@ -58,8 +58,7 @@ def _model(path: Path) -> Model:
     from silicut.graph.storage import load_network
 
     if not (path / "network.json").exists():
-        advice = "give ONNX files or such folders"
-        raise BadFile(f"{path} holds no results of silicut prune ({path / 'network.json'} does not exist); {advice}")
+        raise BadFile(f"{path} is no folder of silicut prune: it holds no network.json; give ONNX files or such folders")
     return fold_batch_norm(load_network(path / "network.json", path / "model.safetensors"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,8 @@ class OnnxEngine(ABC):
     """
 
     name: ClassVar[str]
+    runner: ClassVar[ModuleType]
+    """The part of the engine that runs where the network runs."""
 
     def __init__(self, n_threads: int = 1, batch: int = 1) -> None:
         self.settings = EngineSettings(engine=self.name, n_threads=n_threads, batch=batch)
@@ -37,7 +40,8 @@ class OnnxEngine(ABC):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the machine, the engine and its settings; see `Engine.fingerprint`."""
-        return engine_fingerprint(self.name, self.version, self.settings.n_threads, self.settings.batch)
+        settings = self.settings
+        return engine_fingerprint(self.name, self.version, settings.n_threads, settings.batch, **self.runner.FINGERPRINT)
 
     def load(self, model: Model) -> Session:
         """Return a session of a model that has run once; see `Engine.load` for the errors."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 from silicut.records import ToolMissing
 from silicut.targets.attribution import attributed, behind, readers_of, writers_for
@@ -22,13 +23,13 @@ class OnnxRuntime(OnnxEngine):
     """ONNX Runtime's CPU provider: all graph optimisations, one operator at a time, threads that do not spin."""
 
     name = "onnxruntime"
+    runner: ClassVar[ModuleType] = device
 
     def _version(self) -> str:
         try:
-            import onnxruntime
+            return device.version()
         except ImportError:
             raise ToolMissing("onnxruntime", "onnxruntime") from None
-        return str(onnxruntime.__version__)
 
     def _load(self, model: OnnxModel) -> device.OnnxRuntimeSession:
         return self._open(model, device.session_options(self.settings.n_threads))

@@ -7,7 +7,8 @@ begin with them ("conv1/WithoutBiases").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 from silicut.records import ToolMissing
 from silicut.targets.attribution import ABSORBING, attributed, behind, kind, readers_of, writers_for
@@ -23,17 +24,13 @@ class OpenVino(OnnxEngine):
     """OpenVINO's CPU plugin in float32: one stream, the latency hint, threads that are not pinned."""
 
     name = "openvino"
+    runner: ClassVar[ModuleType] = device
 
     def _version(self) -> str:
         try:
-            import openvino
+            return device.version()
         except ImportError:
             raise ToolMissing("openvino", "openvino") from None
-        return str(openvino.__version__)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the machine, the engine, its settings and its precision; see `Engine.fingerprint`."""
-        return {**super().fingerprint(), "precision": device.PRECISION}
 
     def _load(self, model: OnnxModel) -> Session:
         return self._open(model, counts=False)

@@ -192,24 +192,30 @@ def profile_network(
         NothingToPrune: the network has no channel group.
     """
     cache, options = cache or Cache(), options or ProfileOptions()
-    key = {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
-           "options": options.to_json()}  # fmt: skip
+    key = profile_key(network, engine, options)
     with contextlib.suppress(BadFile):  # one of another version is made again
         return Profile.from_json(cache.get(key), "cached profile")
     bench = Bench.open(network, engine, cache)
-    if not bench.channels.groups:
-        reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in bench.channels.frozen[:5])
-        raise NothingToPrune(f"no channel group of the network may be pruned ({reasons}); rewrite what freezes them")
     try:
-        profile = _Profiler(bench, network.structure_hash, options, progress).run()
+        profile = Profiler(bench, network.structure_hash, options, progress).run()
     finally:
         bench.close()
     cache.put(key, profile.to_json())
     return profile
 
 
+def profile_key(network: Network, engine: Engine, options: ProfileOptions) -> dict[str, Any]:
+    """Return what a profile is kept under in a cache."""
+    return {
+        "profile": Profile.schema,
+        "network": network.structure_hash,
+        "fingerprint": engine.fingerprint(),
+        "options": options.to_json(),
+    }
+
+
 @dataclass
-class _Profiler:
+class Profiler:
     """The steps of one profile; every measurement goes through `bench`, which remembers it."""
 
     bench: Bench
@@ -222,7 +228,12 @@ class _Profiler:
     scale: float = 1.0
 
     def run(self) -> Profile:
-        self.bench.sample(self.bench.dense_widths)
+        """Return the profile.
+
+        Raises:
+            NothingToPrune: the network has no channel group.
+        """
+        self._check_groups()
         staircases = self._probe()
         dense, least = self.bench.dense_widths, self.options.least_width
         self.levels = {s.group: candidate_widths(dense[s.group], s.step, least) for s in staircases}
@@ -250,7 +261,14 @@ class _Profiler:
             n_measured=len(self.bench.samples()),
         )
 
+    def _check_groups(self) -> None:
+        channels = self.bench.channels
+        if not channels.groups:
+            reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in channels.frozen[:5])
+            raise NothingToPrune(f"no channel group of the network may be pruned ({reasons}); rewrite what freezes them")
+
     def _measure(self, stage: str, plan: Sequence[Mapping[str, int]], error_frac: float = USUAL_FRAC) -> list[Sample]:
+        self.bench.prepare(plan, error_frac)
         tracker = Tracker(self.progress, stage, len(plan))
         samples = []
         for widths in plan:
@@ -280,12 +298,15 @@ class _Profiler:
         """Return every group at the same fraction of its legal widths: small networks, which random widths seldom make."""
         return {name: levels[round(frac * (len(levels) - 1))] for name, levels in self.levels.items()}
 
+    def _first_networks(self, rng: np.random.Generator, n: int) -> list[dict[str, int]]:
+        """Return some even networks and n random ones, all legal."""
+        return [*map(self._even_widths, _EVEN_FRACS), *(self._random_widths(rng) for _ in range(n))]
+
     def _sample(self) -> None:
         """Measure random legal networks until every surface is sure enough at all legal widths, or there were enough."""
         rng = np.random.default_rng(self.options.seed)
         n_done = self.options.n_samples
-        even = [self._even_widths(frac) for frac in _EVEN_FRACS]
-        self._measure("sample widths", [*even, *(self._random_widths(rng) for _ in range(n_done))])
+        self._measure("sample widths", self._first_networks(rng, n_done))
         while n_done < self.options.n_samples_max:
             self._fit()
             batch = [self._most_informative(rng) for _ in range(_BATCH)]
@@ -358,8 +379,7 @@ class _Profiler:
         return overhead_ms, float(np.median((measured - overhead_ms) / sums))
 
     def _validate(self, layers: Sequence[Layer]) -> Validation:
-        rng = np.random.default_rng(self.options.seed + 10_000)
-        fresh = [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
+        fresh = self._fresh_networks()
         samples = self._measure("validate on fresh networks", fresh, SURE_FRAC)
         timed = {layer.name for layer in layers}
         left = [[layer for layer in self.bench.layers_at(widths) if layer.name in timed] for widths in fresh]
@@ -367,14 +387,24 @@ class _Profiler:
             self.overhead_ms + sum(self._cost(layer, widths) for layer in layers_left)
             for widths, layers_left in zip(fresh, left, strict=True)
         ]
-        alone = IsolatedLayers(self.bench)
-        tracker = Tracker(self.progress, "sum isolated layers", len(fresh))
-        isolated = []
-        for widths in fresh:
-            isolated.append(alone.sum_ms(widths))
-            tracker.step()
         n_removed = [len(self.bench.removed(widths)) for widths in fresh]
-        return validation([s.ratio * self.bench.dense_ms for s in samples], predicted, isolated, n_removed)
+        measured = [s.ratio * self.bench.dense_ms for s in samples]
+        return validation(measured, predicted, self._isolated_ms(fresh), n_removed)
+
+    def _isolated_ms(self, networks: Sequence[Mapping[str, int]]) -> list[float]:
+        """Return the sum of the layers of each network, each measured alone."""
+        alone = IsolatedLayers(self.bench)
+        tracker = Tracker(self.progress, "sum isolated layers", len(networks))
+        sums_ms = []
+        for widths in networks:
+            sums_ms.append(alone.sum_ms(widths))
+            tracker.step()
+        return sums_ms
+
+    def _fresh_networks(self) -> list[dict[str, int]]:
+        """Return the networks that check the prediction, every other one without some of its blocks."""
+        rng = np.random.default_rng(self.options.seed + 10_000)
+        return [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
 
     def _fresh_widths(self, rng: np.random.Generator, *, removes_blocks: bool) -> dict[str, int]:
         """Return random widths of a network that no surface was fitted to, if a few draws find one."""

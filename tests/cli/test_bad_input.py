@@ -327,7 +327,7 @@ def test_a_budget_the_dense_network_meets(tiny_run, tiny_cache, tmp_path, capsys
 
 OTHER_COMMANDS = [
     (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files or folders of silicut prune"),
-    (["measure", "full"], "full holds no results of silicut prune (full/network.json does not exist); give ONNX files or such folders"),
+    (["measure", "full"], "full is no folder of silicut prune: it holds no network.json; give ONNX files or such folders"),
     (["measure", "plan.json", "--seconds", "0"], "seconds must be above 0, not 0"),
     (["measure", "plan.json", "--noise", "0"], "noise must be above 0 per cent, not 0"),
     (["profile", "--network", tiny.NETWORK], f"network {tiny.NETWORK!r} must come with --input-shape (such as 3x224x224) "

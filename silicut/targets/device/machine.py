@@ -50,7 +50,7 @@ def machine_fingerprint() -> dict[str, Any]:
     }
 
 
-def engine_fingerprint(name: str, version: str, n_threads: int, batch: int) -> dict[str, Any]:
+def engine_fingerprint(name: str, version: str, n_threads: int, batch: int, **more: Any) -> dict[str, Any]:
     """Return what a time measured on this machine depends on: the machine, the engine, how it runs and the clock."""
     return {
         **machine_fingerprint(),
@@ -59,6 +59,7 @@ def engine_fingerprint(name: str, version: str, n_threads: int, batch: int) -> d
         "n_threads": n_threads,
         "batch": batch,
         "clock": inference_clock(n_threads)[0],
+        **more,
     }
 
 

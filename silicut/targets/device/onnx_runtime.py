@@ -10,12 +10,15 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .machine import inference_clock
 from .turns import RUNS_PER_TURN, Timed, random_array, take_turns, whole_runs
+
+if TYPE_CHECKING:
+    from typing import Self  # a device may have Python 3.10
 
 DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -76,14 +79,6 @@ class OnnxRuntimeSession:
         for name, value in zip(self._output_names, self._binding.get_outputs(), strict=True):
             self._binding.bind_ortvalue_output(name, value)
 
-    @classmethod
-    def open(cls, model: bytes | str, options: Any, inputs: Mapping[str, np.ndarray] | None = None) -> Self:
-        """Load a model (bytes or path); errors are the runtime's own."""
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return cls(session, options.intra_op_num_threads, inputs)
-
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs by name for the inputs by name (of `input_shapes`)."""
         outputs = self._session.run(self._output_names, dict(inputs))
@@ -109,6 +104,30 @@ class OnnxRuntimeSession:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+FINGERPRINT: dict[str, Any] = {}
+"""What else times depend on."""
+
+
+def version() -> str:
+    """Return the runtime's version."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def load(path: str, n_threads: int, options: Any = None) -> OnnxRuntimeSession:
+    """Return a session of an ONNX file in which every size is fixed; errors are the runtime's own."""
+    import onnxruntime
+
+    options = options or session_options(n_threads)
+    return OnnxRuntimeSession(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]), n_threads)
+
+
+def profile_file(path: str, n_threads: int, n_runs: int, reference: Timed) -> dict[str, Any]:
+    """Return the `profile` of an ONNX file in which every size is fixed."""
+    return profile(lambda options: load(path, n_threads, options), n_threads, n_runs, reference)
 
 
 def profile(

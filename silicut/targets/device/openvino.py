@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .machine import inference_clock
 from .turns import Timed, random_array, take_turns, whole_runs
 
-PRECISION = "f32"
-"""The runtime's own default would be bf16 wherever the processor has it: faster, with other numbers."""
+if TYPE_CHECKING:
+    from typing import Self  # a device may have Python 3.10
+
+FINGERPRINT = {"precision": "f32"}
+"""What else times depend on. The runtime's own default would be bf16 wherever the processor has it: other numbers."""
 
 _INTERRUPTED = 2.0  # times the usual
 
@@ -39,7 +42,7 @@ def compiled(model: Any, n_threads: int, *, counts: bool = False) -> Any:
         "INFERENCE_NUM_THREADS": n_threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": PRECISION,
+        "INFERENCE_PRECISION_HINT": FINGERPRINT["precision"],
         "ENABLE_CPU_PINNING": False,
         "PERF_COUNT": counts,
     }
@@ -99,6 +102,25 @@ class OpenVinoSession:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def version() -> str:
+    """Return the runtime's version."""
+    import openvino
+
+    return str(openvino.__version__)
+
+
+def load(path: str, n_threads: int, *, counts: bool = False) -> OpenVinoSession:
+    """Return a session of an ONNX file in which every size is fixed; errors are the runtime's own."""
+    import openvino
+
+    return OpenVinoSession(compiled(openvino.Core().read_model(path), n_threads, counts=counts), n_threads)
+
+
+def profile_file(path: str, n_threads: int, n_runs: int, reference: Timed) -> dict[str, Any]:
+    """Return the `profile` of an ONNX file in which every size is fixed."""
+    return profile(lambda counts: load(path, n_threads, counts=counts), n_runs, reference)
 
 
 def profile(load: Callable[[bool], OpenVinoSession], n_runs: int, reference: Timed | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,38 @@ def take_turns(sessions: Sequence[Timed], n_runs: int) -> np.ndarray:
             session.time_once()
             seconds[i, turn] = [session.time_once() for _ in range(RUNS_PER_TURN)]
     return seconds
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often a network is profiled beside the dense one, both loaded anew each time.
+
+    Attributes:
+        min_turns, max_turns: fewest and most.
+        runs_s: seconds for which the dense network runs in one of them, about.
+        min_runs, max_runs: fewest and most runs in one.
+    """
+
+    min_turns: int
+    max_turns: int
+    runs_s: float
+    min_runs: int
+    max_runs: int
+
+    def go_on(self, ratios: Sequence[float], asked_frac: float) -> bool:
+        """Tell whether there should be another turn, so that the ratio's standard error is what was asked for."""
+        if len(ratios) < self.min_turns:
+            return True
+        return len(ratios) < self.max_turns and error_frac(ratios) > asked_frac
+
+    def n_runs(self, dense: Timed) -> int:
+        """Return the runs of one turn."""
+        return int(np.clip(self.runs_s / dense.time_once(), self.min_runs, self.max_runs))
+
+
+def error_frac(ratios: Sequence[float]) -> float:
+    """Return the standard error of a median, relative to it, from the spread of what it is the median of."""
+    return float(1.25 * np.std(ratios, ddof=1) / np.sqrt(len(ratios)) / np.median(ratios))
 
 
 def whole_runs(plain: np.ndarray, reference: np.ndarray | None = None) -> dict[str, Any]:
