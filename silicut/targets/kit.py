@@ -92,9 +92,17 @@ class Device:
         """Raise Elsewhere."""
         raise Elsewhere("networks must be profiled on the device itself, not here: write a kit with silicut profile --kit")
 
+    def local(self) -> Engine:
+        """Return the engine of the same settings on this machine.
+
+        Raises:
+            ToolMissing: it is not installed here.
+        """
+        return engine_by_name(self.settings.engine, self.settings.n_threads, self.settings.batch)
+
     def exact(self) -> Engine:
-        """Return the engine of the same name on this machine."""
-        return engine_by_name(self.settings.engine, self.settings.n_threads, self.settings.batch).exact()
+        """Return what `local` says is exact."""
+        return self.local().exact()
 
 
 @dataclass(frozen=True)
@@ -217,7 +225,7 @@ def write_kit(
         ConfigError: the engine cannot be part of a kit.
     """
     if folder.exists():
-        raise OutputExists(f"{folder} exists and was not changed; choose a new folder for the kit")
+        raise OutputExists(f"{folder} exists and was not changed; choose a new folder")
     if not isinstance(engine, OnnxEngine):
         raise ConfigError(f"engine must be one of {', '.join(on_device.MODULES)} for a device kit, not {engine.name!r}")
     bench = _DeviceBench.open(network, Device(engine.settings), Cache(folder))
@@ -305,7 +313,7 @@ def merge(results: Path, network: Network, cache: Cache | None = None, progress:
         bench = _DeviceBench.open(network, found, cache or Cache())
         if header["network"] != bench.network.structure_hash:
             raise BadFile(f"{results} was measured for another network; name that one")
-        engine, tracker = engine_by_name(**_named(found.settings)), Tracker(progress, "merge results", len(lines))
+        engine, tracker = found.local(), Tracker(progress, "merge results", len(lines))
         for line in lines:
             if not bench.knows(line["widths"]):
                 bench.keep(line["widths"], _times(engine, bench.network_at(line["widths"]), line["turns"]))
@@ -318,10 +326,6 @@ def merge(results: Path, network: Network, cache: Cache | None = None, progress:
 def _device(header: Mapping[str, Any]) -> Device:
     settings = EngineSettings(engine=header["fingerprint"]["engine"], n_threads=header["n_threads"], batch=header["batch"])
     return Device(settings, header["fingerprint"])
-
-
-def _named(settings: EngineSettings) -> dict[str, Any]:
-    return {"name": settings.engine, "n_threads": settings.n_threads, "batch": settings.batch}
 
 
 def _times(engine: Engine, network: Network, turns: Sequence[Mapping[str, Any]]) -> list[NodeTimes]:
