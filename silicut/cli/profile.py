@@ -80,7 +80,8 @@ class _Visit:
 
 def _on_device(visit: _Visit, results: Path | None, folder: Path | None) -> Profile | None:
     """Merge results where there are some; return the profile if it is complete, else None, the next round written."""
-    from silicut.targets.kit import Device, Unmeasured, device_profile, merge, write_kit
+    from silicut.targets.elsewhere import Device
+    from silicut.targets.kit import Unmeasured, device_profile, merge, write_kit
 
     device = Device(visit.engine.settings)
     if results is not None:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,10 @@ from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.records import Cache, ConfigError, ToolMissing
 
 if TYPE_CHECKING:
+    from silicut.cli.subject import Subject
     from silicut.flows.prune import PruneOptions
+    from silicut.targets import Engine
+    from silicut.targets.profile import Profile
     from silicut.training import Recipe
 
 
@@ -37,6 +41,12 @@ def prune(
     engine: Annotated[str, Option(help="Engine to be fast on.")] = "onnxruntime",
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size of the latency.")] = 1,
+    profile: Annotated[
+        Path | None,
+        Option(
+            help="Profile of a device elsewhere, with its engine, threads and batch: latencies are predicted, not measured."
+        ),
+    ] = None,
     epochs: Annotated[int, Option(min=0, help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
     training_batch: Annotated[int, Option(min=2, help="Images of one training step.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
@@ -65,9 +75,15 @@ def prune(
     from silicut.flows.run_folder import RunFolder
     from silicut.flows.summary import Label, summarise
     from silicut.targets import engine as engine_by_name
+    from silicut.targets.profile import Profile
 
-    target = engine_by_name(engine, n_threads=threads, batch=batch)
+    known = None if profile is None else Profile.load(profile)
+    batch = known.settings.batch if known else batch
     subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
+    if known is None:
+        target = engine_by_name(engine, n_threads=threads, batch=batch)
+    else:
+        target, options = _device(known, subject, Cache(cache)), replace(options, profiling=known.options)
     loss_function, metric_function = own_loss(loss, subject), own_metric(metric, subject)
     folder = RunFolder(out, _settings(asked), resumes=resume)
     with progress_bars(json) as progress:
@@ -89,10 +105,18 @@ def prune(
     _show(summary, f"results: {folder.path}   page: {page}", json)
 
 
+def _device(known: Profile, subject: Subject, cache: Cache) -> Engine:
+    """Return the device of a profile, which is kept where the flow looks for it."""
+    from silicut.graph import capture
+    from silicut.targets.elsewhere import Device
+    from silicut.targets.profile import remember
+
+    remember(known, cache)
+    return Device.of(known, capture(subject.module, subject.inputs))
+
+
 def _options(asked: dict[str, Any]) -> PruneOptions:
     """Return the flow's options from the command's, all mistakes named at once."""
-    from dataclasses import replace
-
     from silicut.compress import Restrictions
     from silicut.flows.budget import Budget
     from silicut.flows.prune import PAPER, PruneOptions
@@ -133,8 +157,6 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _recipe(asked: dict[str, Any]) -> Recipe | None:
-    from dataclasses import replace
-
     from silicut.training import RECOVERY
 
     if not asked["epochs"]:
@@ -152,7 +174,11 @@ def _recipe(asked: dict[str, Any]) -> Recipe | None:
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a resumed run must ask again, as plain values; a dry run may be gone on with to its end."""
     asked = {key: value for key, value in asked.items() if key != "dry_run"}
-    return {key: value.value if isinstance(value, StrEnum) else value for key, value in asked.items()}
+    return {key: _plain(value) for key, value in asked.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, StrEnum) else str(value) if isinstance(value, Path) else value
 
 
 def _command() -> str:

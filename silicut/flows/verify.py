@@ -202,12 +202,17 @@ class Verifier:
             levels=chosen.levels,
             limit_frac=limit,
             is_met=is_met,
-            sentence=_sentence(chosen.ratio, limit, next_better, uses_budget),
+            sentence=_sentence(chosen.ratio, limit, next_better, uses_budget).replace("measured", self._how, 1),
             next_better_frac=next_better,
             rounds=tuple(entry[0] for entry in tried),
             solution=solution,
             measurement=measurement,
         )
+
+    @property
+    def _how(self) -> str:
+        """How latencies came about: "measured", or "predicted" for a device elsewhere."""
+        return "predicted" if self.engine.settings.is_predicted else "measured"
 
     def _cheapest_better(self, chosen: Round) -> Solution | None:
         return cheapest_better(self._problem(1.0), chosen.value, LATENCY, self.options.time_limit_s)

@@ -52,7 +52,8 @@ def measurement_table(measurement: Measurement) -> Table:
     table = _table(
         "network", "latency", "95 % interval", f"relative to {measurement.reference}", "95 % interval", "fastest runs", "n"
     )
-    table.title = Text(f"measured on {wording.engine_text(measurement.settings)}")
+    how = "predicted for" if measurement.settings.is_predicted else "measured on"
+    table.title = Text(f"{how} {wording.engine_text(measurement.settings)}")
     decimals = wording.shared_decimals(timing.latency_ms for timing in measurement.timings.values())
     for name, timing in measurement.timings.items():
         _add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
@@ -111,6 +112,12 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
     dense, predicted, measured, target = (wording.ms_text(number, decimals) for number in ms)
     change, interval = wording.change_text(1, summary.ratio.ratio), wording.interval_text(summary.measured, decimals)
     speedup, low, high = summary.ratio.speedup
+    if summary.settings.is_predicted:
+        return [
+            ("latency, predicted", dense, measured, change, "not run on the device"),
+            ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+            ("speed-up, predicted", "", f"{speedup:.2f}x", "", ""),
+        ]
     return [
         ("latency, measured", dense, measured, change, interval),
         ("latency, predicted", "", predicted, "", wording.error_text(summary.predicted_ms, summary.measured.ms)),

@@ -100,7 +100,8 @@ def engine_text(settings: EngineSettings) -> str:
         'onnxruntime, 1 thread, batch 1'
     """
     threads = "1 thread" if settings.n_threads == 1 else f"{settings.n_threads} threads"
-    return f"{settings.engine}, {threads}, batch {settings.batch}"
+    elsewhere = ", on another device" if settings.is_predicted else ""
+    return f"{settings.engine}, {threads}, batch {settings.batch}{elsewhere}"
 
 
 def listing(names: Sequence[str], n_shown: int = 3) -> str:

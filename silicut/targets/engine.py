@@ -27,6 +27,7 @@ class EngineSettings(Record):
         engine: name of the engine, as in `silicut.targets.engine`.
         n_threads: threads inside one operator, >= 1.
         batch: size of the first input dimension, >= 1.
+        is_predicted: nothing is run; times come from the profile of a device elsewhere.
 
     Raises:
         ConfigError: every wrong field, at construction.
@@ -41,6 +42,7 @@ class EngineSettings(Record):
     engine: str
     n_threads: int = 1
     batch: int = 1
+    is_predicted: bool = False
 
     def __post_init__(self) -> None:
         fields = {"n_threads": self.n_threads, "batch": self.batch}

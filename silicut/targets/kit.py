@@ -30,8 +30,8 @@ from silicut.records import (
 )
 from silicut.records import write_atomically as write
 from silicut.targets.device import kit as on_device
-from silicut.targets.engine import Engine, EngineSettings, Model, NodeTimes, Session
-from silicut.targets.engines import engine as engine_by_name
+from silicut.targets.elsewhere import Device
+from silicut.targets.engine import Engine, EngineSettings, NodeTimes
 from silicut.targets.onnx_engine import OnnxEngine
 from silicut.targets.onnx_model import with_unique_names
 from silicut.targets.profile import Profile, ProfileOptions, Profiler, profile_key
@@ -52,57 +52,6 @@ sys.exit(main(folder))
 _MAX_DRAWS = 20
 _ALIGNMENT_BYTES = 4096  # of weights in their file, and how far each lies behind the one before
 _SMALL_BYTES = 1024  # constants that stay in the model: sizes, paddings, biases
-
-
-class Elsewhere(ConfigError):
-    """Something was to be run on a device that is not this machine."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """A device elsewhere, as an engine that runs nothing here.
-
-    Attributes:
-        settings: the engine there, its threads and batch.
-        identity: its fingerprint; empty before anything was measured.
-    """
-
-    settings: EngineSettings
-    identity: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self.settings.engine
-
-    @property
-    def version(self) -> str:
-        """The version of the runtime there."""
-        return str(self.identity.get("engine_version", ""))
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return what a time measured there depends on; see `Engine.fingerprint`."""
-        return dict(self.identity)
-
-    def load(self, model: Model) -> Session:
-        """Raise Elsewhere."""
-        raise Elsewhere("models must be run on the device itself, not here: write a kit with silicut profile --kit")
-
-    def node_times(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
-        """Raise Elsewhere."""
-        raise Elsewhere("networks must be profiled on the device itself, not here: write a kit with silicut profile --kit")
-
-    def local(self) -> Engine:
-        """Return the engine of the same settings on this machine.
-
-        Raises:
-            ToolMissing: it is not installed here.
-        """
-        return engine_by_name(self.settings.engine, self.settings.n_threads, self.settings.batch)
-
-    def exact(self) -> Engine:
-        """Return what `local` says is exact."""
-        return self.local().exact()
 
 
 @dataclass(frozen=True)

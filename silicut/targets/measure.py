@@ -32,6 +32,7 @@ from silicut.records import BadFile, ConfigError, Progress, Record, TooNoisy, Tr
 from silicut.targets.engine import Engine, EngineSettings, Model, Session
 
 _BUSY = 1.1
+_PREDICTED = "nothing was measured: latencies are predicted from the profile of a device that is not this machine"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -207,7 +208,7 @@ def measure(
         timings=timings,
         n_rounds=run.n_rounds,
         elapsed_s=run.elapsed_s(),
-        warnings=tuple(_warnings(timings, reference, options)),
+        warnings=tuple(_warnings(timings, reference, options) if not engine.settings.is_predicted else [_PREDICTED]),
     )
 
 

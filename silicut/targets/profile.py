@@ -204,12 +204,21 @@ def profile_network(
     return profile
 
 
+def remember(profile: Profile, cache: Cache) -> None:
+    """Keep a profile where `profile_network` finds it for its network, engine and options."""
+    cache.put(_key(profile.network_hash, profile.fingerprint, profile.options), profile.to_json())
+
+
 def profile_key(network: Network, engine: Engine, options: ProfileOptions) -> dict[str, Any]:
     """Return what a profile is kept under in a cache."""
+    return _key(network.structure_hash, engine.fingerprint(), options)
+
+
+def _key(network_hash: str, fingerprint: Mapping[str, Any], options: ProfileOptions) -> dict[str, Any]:
     return {
         "profile": Profile.schema,
-        "network": network.structure_hash,
-        "fingerprint": engine.fingerprint(),
+        "network": network_hash,
+        "fingerprint": dict(fingerprint),
         "options": options.to_json(),
     }
 
