@@ -10,6 +10,7 @@ never called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 FINGERPRINT = {"precision": "f32"}
 """What else times depend on. The runtime's own default would be bf16 wherever the processor has it: other numbers."""
 
-_INTERRUPTED = 2.0  # times the usual
+_INTERRUPTED = 1.25  # times the lower quartile; caches and clocks vary by less
+_DISTURBED_S = 1e-5
+_MOST_OUTSIDE_FRAC = 0.5
 
 
 def compiled(model: Any, n_threads: int, *, counts: bool = False) -> Any:
@@ -85,9 +88,9 @@ class OpenVinoSession:
         run()
         return clock() - start
 
-    def counters_us(self) -> dict[str, int]:
-        """Return the counter of every node: the mean over all runs so far, cut to whole microseconds."""
-        return {info.node_name: round(1e6 * info.real_time.total_seconds()) for info in self._request.profiling_info}
+    def counters(self) -> Any:
+        """Return the list of counters as the runtime gives it, for `counters_us`: quickly, so as not to disturb the next run."""
+        return self._request.profiling_info
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return the nodes in order of execution, in plain JSON values: everything but their times."""
@@ -140,27 +143,70 @@ def profile(load: Callable[[bool], OpenVinoSession], n_runs: int, reference: Tim
     with load(False) as plain, load(True) as profiled:
         sessions = [plain] if reference is None else [plain, reference]
         before = take_turns(sessions, -(-n_runs // 2))
-        counted, seconds = [profiled.counters_us()], []
+        lists, seconds, walls = [profiled.counters()], [], []
         for _ in range(n_runs):
+            start = time.perf_counter()
             seconds.append(profiled.time_once())
-            counted.append(profiled.counters_us())
+            walls.append(time.perf_counter() - start)
+            lists.append(profiled.counters())
         after = take_turns(sessions, -(-n_runs // 2))
-        nodes = profiled.nodes()
-    quiet = quiet_frac(np.array(seconds))
-    timed = []
-    for node in nodes:
-        counter = np.array([counters.get(node["name"], 0) for counters in counted], float)
-        if counter.any():
-            timed.append({**node, "time_us": quiet * usual_us(counter)})
-    return {"nodes": timed, "n_runs": n_runs, **whole_runs(*np.concatenate([before, after], axis=1))}
+        nodes, counted = profiled.nodes(), [counters_us(list_) for list_ in lists]
+    counters = {node["name"]: np.array([c.get(node["name"], 0) for c in counted], float) for node in nodes}
+    whole = whole_runs(*np.concatenate([before, after], axis=1))
+    counters = {name: counter for name, counter in counters.items() if counter.any()}
+    undisturbed = _undisturbed(np.array(seconds), np.array(walls))
+    times_us = node_times_us(counters, whole["run_us"], np.where(undisturbed, 1e6 * np.array(seconds), np.nan))
+    timed = [{**node, "time_us": times_us[node["name"]]} for node in nodes if node["name"] in times_us]
+    return {"nodes": timed, "n_runs": n_runs, **whole}
+
+
+def counters_us(counters: Any) -> dict[str, int]:
+    """Return the counter of every node by name: the mean over all runs so far, cut to whole microseconds."""
+    return {info.node_name: round(1e6 * info.real_time.total_seconds()) for info in counters}
+
+
+def node_times_us(counters: Mapping[str, np.ndarray], run_us: float, runs_us: np.ndarray) -> dict[str, float]:
+    """Return what every node takes in a run that nothing disturbs, such that nodes and what is outside them are one run.
+
+    Outside them is the lower quartile of what runs took besides: reading counters between runs slows the next call down.
+
+    Args:
+        counters: of every node that takes time, after each run (n + 1,); the first is of the run that loading makes.
+        run_us: an unprofiled run that nothing disturbs; the counters cost no more than two runs differ by.
+        runs_us: the profiled runs (n,), NaN for those that something disturbed: what is not in nodes is outside them.
+    """
+    usual = {name: usual_us(counter) for name, counter in counters.items()}
+    in_nodes = sum((increments_us(counter) + 0.5 for counter in counters.values()), np.zeros(len(runs_us)))
+    outside_us = float(np.nanquantile(runs_us - in_nodes, 0.25).clip(0.0, _MOST_OUTSIDE_FRAC * run_us))
+    scale = (run_us - outside_us) / max(sum(usual.values()), 1e-9)
+    return {name: scale * us for name, us in usual.items()}
+
+
+def _undisturbed(seconds: np.ndarray, walls: np.ndarray) -> np.ndarray:
+    """Return for which runs the wall clock showed no more than the processor's, as far as it ever does.
+
+    Only in these have nodes, which are timed by the wall clock, and the run the same clock.
+    """
+    waited = walls - seconds
+    quiet: np.ndarray = waited <= np.quantile(waited, 0.25) + _DISTURBED_S
+    return quiet
+
+
+def increments_us(counter: np.ndarray) -> np.ndarray:
+    """Return how much each run after the first added to a counter's sum: cut microseconds (n,), each known to within n.
+
+    Counter k is the mean of k runs, each cut to whole microseconds, cut again.
+    """
+    n_runs = np.arange(1, len(counter) + 1)
+    increments: np.ndarray = np.diff(n_runs * counter + (n_runs - 1) / 2)
+    return increments
 
 
 def usual_us(counter: np.ndarray) -> float:
-    """Return what a node took in a usual run after the first, from its counter after each run.
+    """Return what a node takes in a run after the first, interruptions left out, from its counter after each run.
 
-    Counter k is the mean of k runs, each cut to whole microseconds, cut again. So k times the counter tells the sum of k
-    runs to within k; what was cut off is half a microsecond on average, twice. Differences of sums that are too large for
-    that belong to runs in which another program had its turn, and are left out.
+    The runs' sum is known far better than each of them, so the mean is taken; but of those runs only that added no more to
+    the sum than a quarter of the runs did, give or take what is not known. Half a microsecond was cut off on average.
 
     Args:
         counter: whole microseconds (n + 1,), n >= 1; the first is of the run that loading makes.
@@ -169,18 +215,10 @@ def usual_us(counter: np.ndarray) -> float:
         >>> usual_us(np.array([100, 60, 47, 40]))  # cut runs of 100, 20, 21 and 20
         21.0
     """
-    n_runs = np.arange(1, len(counter) + 1)
-    sums = n_runs * counter + (n_runs - 1) / 2
-    each = np.diff(sums)
-    usual = float(np.median(each))
-    kept = each[each <= max(_INTERRUPTED * usual, 0.0) + 2 * n_runs[1:]]
+    each = increments_us(counter)
+    unknown = 2 * np.arange(2, len(counter) + 1)
+    kept = each[each <= _INTERRUPTED * max(float(np.quantile(each, 0.25)), 0.0) + unknown]
     return max(0.0, float(kept.mean())) + 0.5
-
-
-def quiet_frac(seconds: np.ndarray) -> float:
-    """Return the 10 % quantile of runs over the mean of those not interrupted: from a mean to what others report."""
-    usual = seconds[seconds <= _INTERRUPTED * np.median(seconds)]
-    return float(np.quantile(seconds, 0.1) / usual.mean())
 
 
 def _described(node: Any) -> dict[str, Any]:
