@@ -32,7 +32,7 @@ _NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more ge
 _BATCH, _CANDIDATES = 8, 16  # networks measured between two fits, and how many each is the best of
 _REMOVED_FRAC = 0.3  # of the blocks, in every other network that checks the prediction
 _MAX_DRAWS = 20
-_EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
+EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +309,7 @@ class Profiler:
 
     def _first_networks(self, rng: np.random.Generator, n: int) -> list[dict[str, int]]:
         """Return some even networks and n random ones, all legal."""
-        return [*map(self._even_widths, _EVEN_FRACS), *(self._random_widths(rng) for _ in range(n))]
+        return [*map(self._even_widths, EVEN_FRACS), *(self._random_widths(rng) for _ in range(n))]
 
     def _sample(self) -> None:
         """Measure random legal networks until every surface is sure enough at all legal widths, or there were enough."""

@@ -11,7 +11,7 @@ pytest.importorskip("openvino")
 from onnx_graphs import mixed, residual
 
 from silicut.targets import OpenVino, inference_clock
-from silicut.targets.device.openvino import node_times_us, usual_us
+from silicut.targets.device.openvino import call_us, node_times_us, usual_us
 
 
 def counter(durations_us):
@@ -52,18 +52,19 @@ def test_a_node_interrupted_in_most_runs_is_still_seen():
     assert usual_us(counter(runs)) == pytest.approx(505, rel=0.02)
 
 
-@pytest.mark.parametrize("outside_us", [0.0, 6.0])
-def test_nodes_and_what_is_outside_them_are_one_run(outside_us):
-    """Whatever other programs did: kernels of 20, 30 and 400 microseconds, each 5 % slower than in a quiet run."""
+def test_nodes_share_what_a_quiet_run_takes():
+    """Kernels of 20, 30 and 400 microseconds, each 5 % slower while profiled, two of the runs interrupted."""
     rng = np.random.default_rng(3)
     quiet = {"a": 20.0, "b": 30.0, "c": 400.0}
     runs = {name: 1.05 * us * (1 + 0.01 * rng.random(25)) for name, us in quiet.items()}
     runs["b"][[3, 9]] += 4000
-    runs_us = sum(runs.values())[1:] + outside_us
-    runs_us[[2, 5, 8]] = np.nan  # those that something disturbed
-    found = node_times_us({name: counter(r) for name, r in runs.items()}, sum(quiet.values()) + outside_us, runs_us)
-    assert sum(found.values()) == pytest.approx(sum(quiet.values()), abs=2)
+    found = node_times_us({name: counter(r) for name, r in runs.items()}, sum(quiet.values()))
+    assert sum(found.values()) == pytest.approx(sum(quiet.values()))
     assert found == pytest.approx(quiet, abs=1.5)
+
+
+def test_a_call_costs_microseconds():
+    assert 0 < call_us(1) < 1000
 
 
 def test_the_calling_thread_computes():

@@ -10,8 +10,8 @@ never called.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,7 @@ FINGERPRINT = {"precision": "f32"}
 """What else times depend on. The runtime's own default would be bf16 wherever the processor has it: other numbers."""
 
 _INTERRUPTED = 1.25  # times the lower quartile; caches and clocks vary by less
-_DISTURBED_S = 1e-5
-_MOST_OUTSIDE_FRAC = 0.5
+_N_CALLS = 200
 
 
 def compiled(model: Any, n_threads: int, *, counts: bool = False) -> Any:
@@ -66,6 +65,7 @@ class OpenVinoSession:
 
         if inputs is None:
             inputs = {port.any_name: random_array(tuple(port.shape), port.element_type.to_dtype()) for port in model.inputs}
+        self.n_threads = n_threads
         self._clock = inference_clock(n_threads)[1]
         self.input_names = tuple(inputs)
         self.input_shapes = tuple(array.shape for array in inputs.values())
@@ -89,7 +89,7 @@ class OpenVinoSession:
         return clock() - start
 
     def counters(self) -> Any:
-        """Return the list of counters as the runtime gives it, for `counters_us`: quickly, so as not to disturb the next run."""
+        """Return the counters as the runtime gives them, for `counters_us`: quickly, to disturb the next run little."""
         return self._request.profiling_info
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -143,19 +143,16 @@ def profile(load: Callable[[bool], OpenVinoSession], n_runs: int, reference: Tim
     with load(False) as plain, load(True) as profiled:
         sessions = [plain] if reference is None else [plain, reference]
         before = take_turns(sessions, -(-n_runs // 2))
-        lists, seconds, walls = [profiled.counters()], [], []
+        lists = [profiled.counters()]
         for _ in range(n_runs):
-            start = time.perf_counter()
-            seconds.append(profiled.time_once())
-            walls.append(time.perf_counter() - start)
+            profiled.time_once()
             lists.append(profiled.counters())
         after = take_turns(sessions, -(-n_runs // 2))
         nodes, counted = profiled.nodes(), [counters_us(list_) for list_ in lists]
     counters = {node["name"]: np.array([c.get(node["name"], 0) for c in counted], float) for node in nodes}
     whole = whole_runs(*np.concatenate([before, after], axis=1))
     counters = {name: counter for name, counter in counters.items() if counter.any()}
-    undisturbed = _undisturbed(np.array(seconds), np.array(walls))
-    times_us = node_times_us(counters, whole["run_us"], np.where(undisturbed, 1e6 * np.array(seconds), np.nan))
+    times_us = node_times_us(counters, whole["run_us"] - call_us(profiled.n_threads))
     timed = [{**node, "time_us": times_us[node["name"]]} for node in nodes if node["name"] in times_us]
     return {"nodes": timed, "n_runs": n_runs, **whole}
 
@@ -165,31 +162,31 @@ def counters_us(counters: Any) -> dict[str, int]:
     return {info.node_name: round(1e6 * info.real_time.total_seconds()) for info in counters}
 
 
-def node_times_us(counters: Mapping[str, np.ndarray], run_us: float, runs_us: np.ndarray) -> dict[str, float]:
-    """Return what every node takes in a run that nothing disturbs, such that nodes and what is outside them are one run.
-
-    Outside them is the lower quartile of what runs took besides: reading counters between runs slows the next call down.
+def node_times_us(counters: Mapping[str, np.ndarray], total_us: float) -> dict[str, float]:
+    """Return what every node takes in a run that nothing disturbs, from its counter after each run.
 
     Args:
-        counters: of every node that takes time, after each run (n + 1,); the first is of the run that loading makes.
-        run_us: an unprofiled run that nothing disturbs; the counters cost no more than two runs differ by.
-        runs_us: the profiled runs (n,), NaN for those that something disturbed: what is not in nodes is outside them.
+        counters: of every node that takes time (n + 1,); the first is of the run that loading makes.
+        total_us: what all of them take together; the counters cost no more than two runs differ by.
     """
     usual = {name: usual_us(counter) for name, counter in counters.items()}
-    in_nodes = sum((increments_us(counter) + 0.5 for counter in counters.values()), np.zeros(len(runs_us)))
-    outside_us = float(np.nanquantile(runs_us - in_nodes, 0.25).clip(0.0, _MOST_OUTSIDE_FRAC * run_us))
-    scale = (run_us - outside_us) / max(sum(usual.values()), 1e-9)
+    scale = max(total_us, 0.0) / max(sum(usual.values()), 1e-9)
     return {name: scale * us for name, us in usual.items()}
 
 
-def _undisturbed(seconds: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Return for which runs the wall clock showed no more than the processor's, as far as it ever does.
+@lru_cache
+def call_us(n_threads: int) -> float:
+    """Return what an inference takes outside its nodes: the 10 % quantile of a network of one addition.
 
-    Only in these have nodes, which are timed by the wall clock, and the run the same clock.
+    It cannot be read off the profiled runs: reading counters between them slows the next call down.
     """
-    waited = walls - seconds
-    quiet: np.ndarray = waited <= np.quantile(waited, 0.25) + _DISTURBED_S
-    return quiet
+    import openvino
+    from openvino import opset8
+
+    x = opset8.parameter([1], np.float32)
+    model = openvino.Model([opset8.add(x, np.ones(1, np.float32))], [x], "call")
+    with OpenVinoSession(compiled(model, n_threads), n_threads, {"x": np.zeros(1, np.float32)}) as session:
+        return 1e6 * float(np.quantile([session.time_once() for _ in range(_N_CALLS)], 0.1))
 
 
 def increments_us(counter: np.ndarray) -> np.ndarray:
