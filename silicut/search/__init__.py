@@ -4,6 +4,7 @@ No solver sees a network; values and costs are tables over one to three variable
 """
 
 from silicut.search.cheapest import cheapest, cheapest_better
+from silicut.search.hull import Hull, HullPoint, hull
 from silicut.search.pareto import Front, Pruning, pareto_front
 from silicut.search.problem import (
     CostSource,
@@ -24,6 +25,8 @@ __all__ = [
     "SOLVERS",
     "CostSource",
     "Front",
+    "Hull",
+    "HullPoint",
     "Problem",
     "Pruning",
     "Solution",
@@ -36,6 +39,7 @@ __all__ = [
     "drop_dominated",
     "evaluate",
     "fits",
+    "hull",
     "merge_tables",
     "pareto_front",
     "reachable_sums",
