@@ -75,7 +75,7 @@ def test_on_networks_the_gap_is_small(problem: Problem) -> None:
     solution = solve(problem, "lagrangian", PATIENCE_S)
     assert fits(problem, solution.costs)
     assert solution.gap_frac < 1e-3
-    assert solution.bound >= solve(problem, "coupled", PATIENCE_S).value
+    assert solution.bound >= solve(problem, "descent", PATIENCE_S).value
 
 
 def test_several_budgets_have_a_price_each() -> None:
