@@ -143,8 +143,8 @@ class _Dual:
         bound = found.bound - float(prices @ self._limit)
         if bound > self.bound:
             self.bound, self.best_prices = bound, weights[1:]
-        is_new = self._see(found.state)
-        return is_new and len(self._limit) > 0 and model - bound > _EXACT_FRAC * max(1.0, abs(bound))
+        has_news = self._see(found.state) or model == math.inf
+        return has_news and len(self._limit) > 0 and model - bound > _EXACT_FRAC * max(1.0, abs(bound))
 
     def _see(self, state: Ints) -> bool:
         if any(np.array_equal(state, other) for other, _ in self.cuts):
