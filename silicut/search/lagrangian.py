@@ -203,7 +203,7 @@ def _highest_crossing(losses: Floats, excess: Floats) -> tuple[float, Floats]:
 def _highest_floor(losses: Floats, excess: Floats, largest: Floats) -> tuple[float, Floats]:
     """Return the same for several resources, by linear programming; a floor that is level is taken at small prices."""
     scaled = excess * largest
-    size = max(float(np.abs(losses).max()), 1e-300)
+    size = max(float(np.abs(losses).max()), _LEVEL_FRAC * float(np.abs(scaled).max()), 1e-300)
     result = linprog(
         np.append(np.full(len(largest), _LEVEL_FRAC), -1.0),
         A_ub=np.column_stack([-scaled / size, np.ones(len(losses))]),
@@ -211,6 +211,8 @@ def _highest_floor(losses: Floats, excess: Floats, largest: Floats) -> tuple[flo
         bounds=[*[(0.0, 1.0)] * len(largest), (None, None)],
         method="highs",
     )
+    if result.x is None:  # numbers too far apart for HiGHS: what was found stands
+        return -math.inf, np.zeros(len(largest))
     return float(result.x[-1] * size), result.x[:-1] * largest
 
 
