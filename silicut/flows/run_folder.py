@@ -15,9 +15,19 @@ from typing import Any
 from silicut.records import BadFile, ConfigError, Journal, OutputExists, read_json, write_atomically
 from silicut.records.record import canonical_json
 
-_SETTINGS, _JOURNAL, PROFILE = "run.json", "metrics.jsonl", "profile.json"
-_FIRST_FILES = (_SETTINGS, _JOURNAL, PROFILE)
+_SETTINGS, _JOURNAL = "run.json", "metrics.jsonl"
+_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences.jsonl")
 _SUBJECT = "works on"
+
+
+def profile_file(engine: str, number: int) -> str:
+    """Return the name of the file of a profile: that of the first engine needs no engine's name.
+
+    Example:
+        >>> profile_file("onnxruntime", 0), profile_file("openvino", 1)
+        ('profile.json', 'profile-openvino.json')
+    """
+    return "profile.json" if number == 0 else f"profile-{engine}.json"
 
 
 class RunFolder:
@@ -27,6 +37,7 @@ class RunFolder:
         path: made when needed.
         settings: what was asked, as JSON values; a resumed run must ask the same.
         resumes: go on in a folder that holds this run.
+        shared_with: a folder whose files serve several runs on the same network and data; its own by default.
 
     Raises:
         OutputExists: the folder holds something and `resumes` is False.
@@ -34,8 +45,11 @@ class RunFolder:
         BadFile: there is nothing to resume.
     """
 
-    def __init__(self, path: str | Path, settings: dict[str, Any], *, resumes: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, settings: dict[str, Any], *, resumes: bool = False, shared_with: Path | None = None
+    ) -> None:
         self.path, self._resumes = Path(path), resumes
+        self._shared = shared_with or self.path
         if self.path.exists() and not self.path.is_dir():
             raise OutputExists(f"{self.path} is a file; choose a new folder for the results")
         self._was_there = self.path.is_dir()
@@ -91,8 +105,9 @@ class RunFolder:
             raise
 
     def _remove(self) -> None:
-        for name in _FIRST_FILES:
-            self.file(name).unlink(missing_ok=True)
+        for pattern in _FIRST_FILES:
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
         if not self._was_there:
             with contextlib.suppress(OSError):  # it holds something of the user's by now
                 self.path.rmdir()
@@ -100,6 +115,10 @@ class RunFolder:
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder."""
         return self.path / name
+
+    def shared(self, name: str) -> Path:
+        """Return the path of a file that runs on the same network and data share."""
+        return self._shared / name
 
     def step(self, name: str, make: Callable[[], Any]) -> Any:
         """Return a step's result (JSON values): from the journal where it was done before, else made and written."""

@@ -9,9 +9,9 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from silicut.flows.prune import Pruned
+from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
-from silicut.flows.verify import DENSE, PRUNED, Round
+from silicut.flows.result import Pruned
 from silicut.graph import Network, fold_batch_norm
 from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
@@ -42,7 +42,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     measurement, outcome, profile = result.measurement, result.outcome, result.profile
     dense, timing = measurement.timings[DENSE], measurement.timings[PRUNED]
     subject = Subject.of(result.dense)
-    widths = _last_round(result).levels
+    widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
     return report.RunSummary(
         network=label.network,
@@ -54,7 +54,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         fingerprint=measurement.fingerprint,
         target_ms=outcome.limit_frac * dense.latency_ms,
         dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
-        predicted_ms=scale * _last_round(result).predicted_frac * profile.dense_ms,
+        predicted_ms=scale * outcome.chosen.predicted_frac * profile.dense_ms,
         overhead_ms=scale * profile.overhead_ms,
         measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
@@ -102,11 +102,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _last_round(result: Pruned) -> Round:
-    """Return the round of the chosen plan."""
-    return next(r for r in result.outcome.rounds if r.levels == result.outcome.levels)
 
 
 def _outcome(result: Pruned, dense_ms: float) -> report.Outcome:

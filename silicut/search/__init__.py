@@ -7,6 +7,7 @@ from silicut.search.cheapest import cheapest, cheapest_better
 from silicut.search.hull import Hull, HullPoint, hull
 from silicut.search.pareto import Front, Pruning, pareto_front
 from silicut.search.problem import (
+    Cost,
     CostSource,
     Problem,
     SumVariable,
@@ -23,6 +24,7 @@ from silicut.search.solvers import SOLVERS, solve
 
 __all__ = [
     "SOLVERS",
+    "Cost",
     "CostSource",
     "Front",
     "Hull",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ import numpy as np
 
 from silicut.graph import Network
 from silicut.records import BadFile, Cache, ConfigError, NothingToPrune, Progress, Record, Tracker, silent
-from silicut.search.problem import SumVariable, Table, Variable, reachable_sums
+from silicut.search.problem import Cost, SumVariable, Table, Variable, reachable_sums
+from silicut.targets.cost_tables import cost_over
 from silicut.targets.engine import Engine, EngineSettings
 from silicut.targets.isolated import IsolatedLayers
 from silicut.targets.layers import Layer, Width
@@ -149,13 +151,13 @@ class Profile(Record):
     n_measured: int
 
     def layer_ms(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """Return each layer's predicted milliseconds at legal widths of all groups."""
+        """Return each layer's predicted milliseconds at some widths of all groups; between legal ones, the next larger's."""
         numbers = dict(widths) | {s.name: sum(widths[part] for part in s.parts) for s in self.sums}
         costs = {}
         for layer in self.layers:
             cost = layer.dense_ms
             if layer.table is not None:
-                cost = layer.table.array[tuple(self.levels[v].index(numbers[v]) for v in layer.table.variables)]
+                cost = layer.table.array[tuple(bisect_left(self.levels[v], numbers[v]) for v in layer.table.variables)]
             costs[layer.name] = float(cost)
         return costs
 
@@ -164,6 +166,10 @@ class Profile(Record):
         depends = {s.name for s in self.sums if group in s.parts} | {group}
         costs = self.layer_ms(widths)
         return sum(costs[la.name] for la in self.layers if la.table is not None and depends.intersection(la.table.variables))
+
+    def cost(self, variables: Sequence[Variable], gates: Mapping[str, str]) -> Cost:
+        """Return the milliseconds over some levels of the groups; see `silicut.search.CostSource`."""
+        return cost_over(self, variables, gates)
 
     @cached_property
     def levels(self) -> dict[str, tuple[int, ...]]:

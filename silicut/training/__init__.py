@@ -2,6 +2,7 @@
 
 from silicut.training.checkpoint import Checkpoint, EpochResult
 from silicut.training.data import Batches, TrainingData, is_training_data
+from silicut.training.divergence import Divergence
 from silicut.training.evaluate import Accuracy, Metric, evaluate, top1
 from silicut.training.fit import OnEpoch, fit, optimizer_for
 from silicut.training.loss import Loss, batch_loss, distillation_loss, label_loss
@@ -14,6 +15,7 @@ __all__ = [
     "BatchNormBuffers",
     "Batches",
     "Checkpoint",
+    "Divergence",
     "EpochResult",
     "Loss",
     "Metric",

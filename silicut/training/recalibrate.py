@@ -88,7 +88,7 @@ def recalibrate_batch_norm(
     batches = data.training_batches(0, batch_size, seed) if is_training_data(data) else cast(Batches, data)
     device, n_seen = device_of(module), 0
     sums = [(torch.zeros_like(b.mean, dtype=torch.float64), torch.zeros_like(b.var, dtype=torch.float64)) for b in norms]
-    with torch.no_grad(), _statistics_mode(module), _kept_on_error(norms):
+    with torch.no_grad(), statistics_mode(module), _kept_on_error(norms):
         for x, _ in batches:
             n = min(len(x), n_images - n_seen)
             _measure(module, x[:n].to(device), norms, sums)
@@ -117,7 +117,8 @@ def _measure(module: nn.Module, x: Tensor, norms: list[BatchNormBuffers], sums: 
 
 
 @contextmanager
-def _statistics_mode(module: nn.Module) -> Iterator[None]:
+def statistics_mode(module: nn.Module) -> Iterator[None]:
+    """Let batch norms use the statistics of what they are given; dropout layers stay off."""
     with in_mode(module, is_training=True):
         for part in module.modules():
             if isinstance(part, nn.modules.dropout._DropoutNd):

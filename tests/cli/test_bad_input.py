@@ -203,7 +203,7 @@ OPTIONS = [
     (
         ["--latency", "fast", "--value", "size", "--solver", "luck", "--learning-rate", "0"],
         "latency must be like 50% or 3ms, not 'fast'; learning_rate must be above 0 and finite, not 0.0; "
-        "value must be one of auto, sp-lamp, log-energy, taylor, not 'size'; "
+        "value must be one of auto, sp-lamp, log-energy, taylor, learned, sensitivity, not 'size'; "
         "solver must be one of coupled, descent, knapsack, lagrangian, not 'luck'",
     ),
     (["--latency", "0%"], "latency must be above 0 and, in per cent, below 100, not '0%'"),
