@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +19,11 @@ from silicut.records import Cache, ConfigError, ToolMissing
 if TYPE_CHECKING:
     from silicut.cli.subject import Subject
     from silicut.flows.prune import PruneOptions
+    from silicut.flows.run_folder import RunFolder
+    from silicut.records import Progress
     from silicut.targets import Engine
     from silicut.targets.profile import Profile
-    from silicut.training import Recipe
+    from silicut.training import Loss, Metric, Recipe
 
 
 class Preset(StrEnum):
@@ -34,11 +36,28 @@ class Preset(StrEnum):
 def prune(
     *,
     network: Annotated[str, Option(help="Name in the zoo, your own as module:function, or a file such as net.onnx.")],
-    latency: Annotated[str, Option(help="Budget: 50% of the measured dense latency, or 3ms.")],
     out: Annotated[Path, Option(help="New folder for the results.")],
+    latency: Annotated[
+        list[str] | None, Option(help="Budget: 50% of the measured dense latency, or 3ms; several make a front of networks.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        Option(
+            help="Instead of a latency: the fastest network that loses at most so many points of accuracy after a short "
+            "recovery (--drop-epochs); the full recovery follows."
+        ),
+    ] = None,
+    max_parameters: Annotated[str | None, Option(help="Besides: at most so many parameters, as 1M or 60%.")] = None,
+    max_macs: Annotated[str | None, Option(help="Besides: at most so many multiply-accumulates, as 60% or 50M.")] = None,
+    max_size: Annotated[str | None, Option(help="Besides: an ONNX file of at most that size, as 2MB or 40%.")] = None,
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None,
     data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None,
-    engine: Annotated[str, Option(help="Engine to be fast on.")] = "onnxruntime",
+    engine: Annotated[
+        list[str] | None, Option(help="Engine to be fast on (onnxruntime); several, with weights as name=2 where weighted.")
+    ] = None,
+    engine_mode: Annotated[
+        str, Option(help="Several engines: worst (each within the budget) or weighted (their weighted mean is).")
+    ] = "worst",
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size of the latency.")] = 1,
     profile: Annotated[
@@ -50,8 +69,22 @@ def prune(
     epochs: Annotated[int, Option(min=0, help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
     training_batch: Annotated[int, Option(min=2, help="Images of one training step.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
-    value: Annotated[str | None, Option(help="What channels are worth: auto, sp-lamp, log-energy, taylor.")] = None,
-    solver: Annotated[str | None, Option(help="coupled (proven), knapsack (as in the paper), descent.")] = None,
+    drop_epochs: Annotated[int, Option(min=0, help="Epochs of the short recovery of --max-drop.")] = 1,
+    value: Annotated[
+        str | None,
+        Option(
+            help="What channels are worth: sp-lamp, log-energy, taylor; learned, sensitivity (measured on training images); "
+            "auto: the one whose plan keeps most accuracy untrained."
+        ),
+    ] = None,
+    base_value: Annotated[
+        str, Option(help="The value that learned scales; sensitivity takes its order of channels.")
+    ] = "taylor",
+    value_time: Annotated[float, Option(help="Seconds that auto may spend on measured values.")] = 120.0,
+    solver: Annotated[
+        str | None,
+        Option(help="coupled (proven), lagrangian (any size, with a bound), knapsack (as in the paper), descent."),
+    ] = None,
     preset: Annotated[Preset, Option(help="paper: SP-LAMP literally as published.")] = Preset.default,
     freeze: Annotated[list[str] | None, Option(help="Pattern of layers whose channels all stay; repeatable.")] = None,
     keep: Annotated[list[str] | None, Option(help="Pattern of residual blocks that stay; repeatable.")] = None,
@@ -62,6 +95,9 @@ def prune(
     noise: Annotated[float, Option(help="Per cent: latencies known less surely than +- this are refused.")] = 10.0,
     seed: Annotated[int, Option(min=0, help="Seed of sampling and training.")] = 0,
     cache: Annotated[Path | None, Option(help="Folder of cached profiles.")] = None,
+    accept_nearest: Annotated[
+        bool, Option("--accept-nearest", help="Go on with the nearest plan where none measures within the budget.")
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Stop when the plan has been measured.")] = False,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     json: Annotated[bool, Option("--json", help="Print the summary as JSON.")] = False,
@@ -69,40 +105,100 @@ def prune(
 ) -> None:
     """Prune a trained network so that it measures within a latency budget, and recover its accuracy."""
     asked = {k: v for k, v in locals().items() if k not in ("out", "resume", "json", "debug", "cache")}
+    asked |= {"latency": latency or [], "engine": engine or ["onnxruntime"]}
     options = _options(asked)
     from silicut.cli.subject import open_subject, own_loss, own_metric
-    from silicut.flows.prune import prune as prune_network
     from silicut.flows.run_folder import RunFolder
-    from silicut.flows.summary import Label, summarise
-    from silicut.targets import engine as engine_by_name
     from silicut.targets.profile import Profile
 
     known = None if profile is None else Profile.load(profile)
     batch = known.settings.batch if known else batch
+    engines = [] if known else _engines(asked["engine"], threads, batch)
     subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
-    if known is None:
-        target = engine_by_name(engine, n_threads=threads, batch=batch)
-    else:
-        target, options = _device(known, subject, Cache(cache)), replace(options, profiling=known.options)
-    loss_function, metric_function = own_loss(loss, subject), own_metric(metric, subject)
+    if known:
+        engines, options = [(_device(known, subject, Cache(cache)), 1.0)], replace(options, profiling=known.options)
+    task = _Asked(
+        network=network,
+        subject=subject,
+        latencies=tuple(asked["latency"]),
+        max_drop=max_drop,
+        engines=engines,
+        loss=own_loss(loss, subject),
+        metric=own_metric(metric, subject),
+        options=options,
+    )
     folder = RunFolder(out, _settings(asked), resumes=resume)
     with progress_bars(json) as progress:
-        result = prune_network(
-            subject.module,
-            subject.inputs,
+        if len(task.latencies) > 1:
+            _prune_front(task, folder, Cache(cache), progress, json)
+        else:
+            _prune_once(task, folder, Cache(cache), progress, json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was typed, opened and checked."""
+
+    network: str
+    subject: Subject
+    latencies: tuple[str, ...]
+    max_drop: float | None
+    engines: list[tuple[Engine, float]]
+    loss: Loss | None
+    metric: Metric | None
+    options: PruneOptions
+
+
+def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+    from silicut.flows.prune import prune as prune_network
+    from silicut.flows.summary import Label, summarise
+
+    result = prune_network(
+        asked.subject.module,
+        asked.subject.inputs,
+        asked.latencies[0] if asked.latencies else None,
+        asked.engines,
+        max_drop=asked.max_drop,
+        data=asked.subject.data,
+        loss=asked.loss,
+        metric=asked.metric,
+        options=asked.options,
+        folder=folder,
+        cache=cache,
+        progress=progress,
+    )
+    summary = summarise(result, Label(asked.network, _command()))
+    page = _page(summary, folder.path)
+    _show(summary, f"results: {folder.path}   page: {page}", is_json)
+
+
+def _prune_front(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+    from silicut.flows.front import prune_front
+    from silicut.flows.prune import Pruned
+    from silicut.flows.prune import prune as prune_network
+    from silicut.flows.summary import Label
+    from silicut.report.front import front_table
+
+    def prune_one(latency: str, inner: RunFolder) -> Pruned:
+        return prune_network(
+            asked.subject.module,
+            asked.subject.inputs,
             latency,
-            target,
-            data=subject.data,
-            loss=loss_function,
-            metric=metric_function,
-            options=options,
-            folder=folder,
-            cache=Cache(cache),
+            asked.engines,
+            data=asked.subject.data,
+            loss=asked.loss,
+            metric=asked.metric,
+            options=asked.options,
+            folder=inner,
+            cache=cache,
             progress=progress,
         )
-    summary = summarise(result, Label(network, _command()))
-    page = _page(summary, folder.path)
-    _show(summary, f"results: {folder.path}   page: {page}", json)
+
+    front = prune_front(asked.latencies, folder, prune_one, Label(asked.network, _command()))
+    if is_json:
+        print_json(front.to_json())
+    else:
+        print_rich(front_table(front), f"results: {folder.path}")
 
 
 def _device(known: Profile, subject: Subject, cache: Cache) -> Engine:
@@ -123,8 +219,14 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
 
     problems: list[str] = []
     options = PAPER if asked["preset"] is Preset.paper else PruneOptions()
-    with _noting(problems):
-        Budget.parse(asked["latency"])
+    if bool(asked["latency"]) == (asked["max_drop"] is not None):
+        found = "both" if asked["latency"] else "neither"
+        problems.append(f"what is asked must be --latency or --max-drop, not {found}")
+    if (drop := asked["max_drop"]) is not None and not 0 <= drop < float("inf"):
+        problems.append(f"max-drop must be 0 or more, not {drop:g}")
+    for latency in asked["latency"]:
+        with _noting(problems):
+            Budget.parse(latency)
     with _noting(problems):
         options = replace(options, measuring=options.measuring.refusing(asked["noise"]))
     with _noting(problems):
@@ -133,7 +235,15 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
         options = replace(
             options,
             value=asked["value"] or options.value,
+            base_value=asked["base_value"],
+            value_limit_s=asked["value_time"],
             solver=asked["solver"] or options.solver,
+            max_parameters=asked["max_parameters"],
+            max_macs=asked["max_macs"],
+            max_size=asked["max_size"],
+            engine_mode=asked["engine_mode"],
+            drop_epochs=asked["drop_epochs"],
+            accepts_nearest=asked["accept_nearest"],
             restrictions=Restrictions(
                 freeze=tuple(asked["freeze"] or ()),
                 keep=tuple(asked["keep"] or ()),
@@ -171,9 +281,23 @@ def _recipe(asked: dict[str, Any]) -> Recipe | None:
     )
 
 
+def _engines(asked: list[str], threads: int, batch: int) -> list[tuple[Engine, float]]:
+    """Return the engines with their weights, as "name" or "name=weight"."""
+    from silicut.targets import engine
+
+    found = []
+    for text in asked:
+        name, equals, weight = text.partition("=")
+        try:
+            found.append((engine(name, n_threads=threads, batch=batch), float(weight) if equals else 1.0))
+        except ValueError:
+            raise ConfigError(f"engine must be like onnxruntime or onnxruntime=2, not {text!r}") from None
+    return found
+
+
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a resumed run must ask again, as plain values; a dry run may be gone on with to its end."""
-    asked = {key: value for key, value in asked.items() if key != "dry_run"}
+    asked = {key: value for key, value in asked.items() if key not in ("dry_run", "accept_nearest")}
     return {key: _plain(value) for key, value in asked.items()}
 
 

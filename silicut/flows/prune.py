@@ -7,7 +7,7 @@ in the run's folder when there is one, so that a run can be stopped and resumed;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from silicut.zoo.data.loaders import LoaderData
 
 __all__ = ["PAPER", "PruneOptions", "Pruned", "prune"]
 
-Engines = str | Engine | Sequence[str | Engine] | Mapping[str, float]
+Engines = str | Engine | Sequence[str | Engine | tuple[str | Engine, float]]
+"""An engine or its name, or several, each alone or with its weight."""
 
 
 def prune(  # noqa: PLR0913
@@ -57,8 +58,8 @@ def prune(  # noqa: PLR0913
         model: the trained network, which is not changed: a module, a `Network`, or the path of an ONNX file.
         inputs: one example tensor per argument, batch first; its batch size is that of the latency.
         budget: "50%" of the measured dense latency, or "3ms"; "50%" where no drop is given.
-        engine: a name of `silicut.targets.ENGINES` (one thread), or an engine; several of them, or names with their weights,
-            for a network that must be fast on all (`PruneOptions.engine_mode`).
+        engine: a name of `silicut.targets.ENGINES` (one thread), or an engine; several of them, alone or with weights, for a
+            network that must be fast on all (`PruneOptions.engine_mode`).
         max_drop: instead of a budget: the points of accuracy (or units of `evaluate`) that may be lost; the fastest network
             that loses no more after a short recovery is made (see `silicut.flows.max_drop`).
         data: to recalibrate, fine-tune and evaluate with, such as (training loader, evaluation loader) of (images, labels);
@@ -116,10 +117,8 @@ def _engines(asked: Engines, batch: int) -> tuple[tuple[Engine, float], ...]:
     """
     from silicut.targets import engine as engine_by_name
 
-    if isinstance(asked, Mapping):
-        named: list[tuple[str | Engine, float]] = list(asked.items())
-    else:
-        named = [(each, 1.0) for each in ([asked] if isinstance(asked, str) or not isinstance(asked, Sequence) else asked)]
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    named = [each if isinstance(each, tuple) else (each, 1.0) for each in several]
     found = tuple((engine_by_name(e, n_threads=1, batch=batch) if isinstance(e, str) else e, weight) for e, weight in named)
     names = [engine.name for engine, _ in found]
     problems = [] if found else ["engine must be at least one, not none"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from silicut.compress import Plan
+from silicut.compress import Plan, Scores
 from silicut.flows.export import Agreement, save_model
 from silicut.flows.latency import Target
 from silicut.flows.max_drop import Drop
@@ -34,6 +34,8 @@ class Pruned:
         outcome: how the plan measured and how it was found.
         targets: the engines, each with the cost of every layer.
         planner: what made the problem and the networks.
+        scores: what channels were worth.
+        engine_mode: what the budget means on several engines.
         stages: quality after each step; empty without data.
         epochs: of fine-tuning.
         measurements: dense and pruned on each engine, as exported; in a dry run, as planned.
@@ -51,6 +53,8 @@ class Pruned:
     outcome: Outcome
     targets: tuple[Target, ...]
     planner: Planner
+    scores: Scores
+    engine_mode: str
     stages: tuple[Stage, ...]
     epochs: tuple[EpochResult, ...]
     measurements: tuple[Measurement, ...]

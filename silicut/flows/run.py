@@ -424,6 +424,8 @@ class Run:
             outcome=self._outcome,
             targets=self._targets,
             planner=self._planner,
+            scores=self._scores,
+            engine_mode=self._options.engine_mode,
             stages=tuple(self._stages.stages),
             epochs=epochs,
             measurements=measurements,

@@ -60,8 +60,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
         outcome=_outcome(result, dense.latency_ms),
         search=_search(result),
-        dense_size=_size(result.dense, profile.settings.batch),
-        pruned_size=_size(result.network, profile.settings.batch),
+        dense_size=network_size(result.dense, profile.settings.batch),
+        pruned_size=network_size(result.network, profile.settings.batch),
         rounds=_rounds(result, dense.latency_ms),
         layers=_layers(result, subject, widths, scale),
         groups=tuple(_group(profile, name, widths, scale) for name in widths),
@@ -70,11 +70,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
             report.FrozenSummary(operators=f.operators, n_channels=f.n_channels, reason=f.reason)
             for f in subject.channels.frozen
         ),
-        stages=tuple(
-            report.Stage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
-            for s in result.stages
-            if s.n is not None and s.n_correct is not None
-        ),
+        stages=report_stages(result),
         epochs=tuple(
             report.Epoch(epoch=e.epoch, loss=e.loss, accuracy_frac=None, learning_rate=e.learning_rate)
             for e in result.epochs
@@ -82,6 +78,15 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         validation=profile.validation,
         onnx_agreement=_agreement(result),
         warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+    )
+
+
+def report_stages(result: Pruned) -> tuple[report.Stage, ...]:
+    """Return the stages of a run that were counted in images."""
+    return tuple(
+        report.Stage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
+        for s in result.stages
+        if s.n is not None and s.n_correct is not None
     )
 
 
@@ -124,7 +129,8 @@ def _search(result: Pruned) -> report.Search:
     )
 
 
-def _size(network: Network, batch: int) -> report.NetworkSize:
+def network_size(network: Network, batch: int) -> report.NetworkSize:
+    """Return the sizes of a network and of its ONNX file."""
     file_bytes = len(to_onnx(fold_batch_norm(network), batch=batch))
     return report.NetworkSize(n_parameters=network.n_parameters(), n_macs=n_macs(network), file_bytes=file_bytes)
 
