@@ -143,7 +143,7 @@ class _Asked:
     subject: Subject
     latencies: tuple[str, ...]
     max_drop: float | None
-    engines: list[tuple[Engine, float]]
+    engines: tuple[tuple[Engine, float], ...]
     loss: Loss | None
     metric: Metric | None
     options: PruneOptions
@@ -281,8 +281,9 @@ def _recipe(asked: dict[str, Any]) -> Recipe | None:
     )
 
 
-def _engines(asked: list[str], threads: int, batch: int) -> list[tuple[Engine, float]]:
+def _engines(asked: list[str], threads: int, batch: int) -> tuple[tuple[Engine, float], ...]:
     """Return the engines with their weights, as "name" or "name=weight"."""
+    from silicut.flows.prune import chosen_engines
     from silicut.targets import engine
 
     found = []
@@ -292,7 +293,7 @@ def _engines(asked: list[str], threads: int, batch: int) -> list[tuple[Engine, f
             found.append((engine(name, n_threads=threads, batch=batch), float(weight) if equals else 1.0))
         except ValueError:
             raise ConfigError(f"engine must be like onnxruntime or onnxruntime=2, not {text!r}") from None
-    return found
+    return chosen_engines(found, batch)
 
 
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:

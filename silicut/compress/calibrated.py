@@ -20,7 +20,7 @@ Levels = dict[str, int]
 _WIDTH_FRACS = (0.25, 0.5, 0.75)  # of the channels, besides the smallest width
 _KEPT_FRACS = (0.35, 1.0)  # of the channels of a random pruning, on average
 _SPREAD_FRAC = 0.25  # of one group around that average
-_REMOVED_FRAC = 0.1  # of the blocks of a random pruning, at most
+_REMOVED_FRAC = 0.2  # of the blocks of a random pruning, at most
 _COMMON_WEIGHT = 0.1  # how strongly scales are drawn to their common one, relative to what the prunings say
 
 

@@ -85,7 +85,7 @@ def prune(  # noqa: PLR0913
         inputs=inputs,
         budget=_budget(budget, max_drop),
         max_drop=max_drop,
-        engines=_engines(engine, batch),
+        engines=chosen_engines(engine, batch),
         options=options or PruneOptions(),
         data=_training_data(data),
         evaluate=evaluate,
@@ -109,8 +109,12 @@ def _budget(budget: str | None, max_drop: float | None) -> Budget | None:
     return None
 
 
-def _engines(asked: Engines, batch: int) -> tuple[tuple[Engine, float], ...]:
+def chosen_engines(asked: Engines, batch: int) -> tuple[tuple[Engine, float], ...]:
     """Return the engines with their weights.
+
+    Args:
+        asked: as `prune` takes it.
+        batch: of engines that are made by name.
 
     Raises:
         ConfigError: there is none, a name is repeated or unknown, a weight is not above 0, or batches differ.

@@ -17,7 +17,8 @@ def cost_over(profile: Profile, variables: Sequence[Variable], gates: Mapping[st
     """Return a profile's milliseconds as `silicut.search.CostSource.cost` says.
 
     At a level that is none of the profile's a layer costs what it does at the next larger one. The profile's levels are
-    the corners of staircases, so no width between two corners was found to cost less than the larger of them.
+    the corners of staircases, so no width between two corners was found to cost less than the larger of them. One that lies
+    on a cliff costs more; that is seen when the plan is measured.
     """
     tables = _CostTables(profile, variables, gates)
     found = tuple(table for layer in profile.layers if (table := tables.of(layer)) is not None)

@@ -206,6 +206,21 @@ OPTIONS = [
         "value must be one of auto, sp-lamp, log-energy, taylor, learned, sensitivity, not 'size'; "
         "solver must be one of coupled, descent, knapsack, lagrangian, not 'luck'",
     ),
+    (["--max-drop", "1", "--latency", "50%"], "what is asked must be --latency or --max-drop, not both"),
+    (["--latency", "50%", "--latency", "now"], "latency must be like 50% or 3ms, not 'now'"),
+    (
+        ["--max-parameters", "many", "--max-macs", "200%", "--base-value", "learned", "--engine-mode", "best"],
+        "base_value must be one of sp-lamp, log-energy, taylor, not 'learned'; engine_mode must be one of worst, weighted, "
+        "not 'best'; max-parameters must be like 60%, 300k or 2MB, not 'many'; max-macs must be above 0 and, in per cent, "
+        "below 100, not '200%'",
+    ),
+    (
+        ["--max-size", "20kB", "--solver", "knapsack"],
+        "solver 'knapsack' must have no budget besides latency, not max-size too",
+    ),
+    (["--engine", "onnxruntime=fast"], "engine must be like onnxruntime or onnxruntime=2, not 'onnxruntime=fast'"),
+    (["--engine", "onnxruntime=0"], "weight of engine 'onnxruntime' must be above 0, not 0"),
+    (["--engine", "onnxruntime", "--engine", "onnxruntime"], "engine 'onnxruntime' must be given once, not 2 times"),
     (["--latency", "0%"], "latency must be above 0 and, in per cent, below 100, not '0%'"),
     (
         ["--engine", "tvm"],
@@ -239,7 +254,7 @@ def test_options(says, options, sentence):
     [
         (["prnue"], "No such command 'prnue'. "),
         (["prune", "--speed", "3"], "No such option: --speed"),
-        (["prune", "--network", "resnet20"], "Missing option '--latency'. "),
+        (["prune", "--network", "resnet20"], "Missing option '--out'. "),
         (["measure"], "Missing argument "),
         (["prune", "--preset", "papre"], "Invalid value for '--preset': "),
     ],

@@ -105,6 +105,7 @@ def test_never_more_rounds_than_promised(verifier):
     outcome = verifier(real_us=lambda us: max(us, 0.6 * dense)).run(Budget.parse("50%"))
     assert not outcome.is_met
     assert len(outcome.rounds) == MAX_ROUNDS
+    assert not outcome.is_within
     assert outcome.sentence == "Budget not met: measured 60.0 % of the dense latency with 50.0 % allowed."
     targets = [seen.target_frac for seen in outcome.rounds]
     assert targets == sorted(targets, reverse=True)
