@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from silicut.flows.budget import Budget
-from silicut.flows.latency import PRUNED, Latencies
+from silicut.flows.latency import PRUNED
 from silicut.flows.pruning_problem import LATENCY
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import RunFolder
@@ -111,8 +111,7 @@ def _hull(result: Pruned) -> Hull | None:
     """Return the concave front of the value that was maximised; None where there is more than one budget or engine."""
     if len(result.targets) > 1 or result.planner.limits:
         return None
-    latencies = Latencies.within(result.targets, result.engine_mode, Budget(100.0, True), [result.profile.dense_ms])
-    return hull(result.planner.problem(result.scores, latencies, 1.0), LATENCY, _HULL_S)
+    return hull(result.planner.problem(result.scores, result.latencies, 1.0), LATENCY, _HULL_S)
 
 
 def _curve(result: Pruned, found: Hull) -> Curve:

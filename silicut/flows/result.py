@@ -10,7 +10,7 @@ from torch import nn
 
 from silicut.compress import Plan, Scores
 from silicut.flows.export import Agreement, save_model
-from silicut.flows.latency import Target
+from silicut.flows.latency import Latencies, Target
 from silicut.flows.max_drop import Drop
 from silicut.flows.planning import Planner
 from silicut.flows.run_folder import profile_file
@@ -62,6 +62,11 @@ class Pruned:
     values: Mapping[str, Mapping[str, float]]
     drops: tuple[Drop, ...]
     dense: Network
+
+    @property
+    def latencies(self) -> Latencies:
+        """What the budget means on the engines."""
+        return Latencies(self.targets, self.engine_mode, self.outcome.shares, self.outcome.limit_frac)
 
     @property
     def measurement(self) -> Measurement:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
+from silicut.compress import FILE_BYTES, MACS, PARAMETERS
 from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
@@ -17,6 +18,7 @@ from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import write_atomically
 from silicut.report import summary as report
+from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.targets.layers import layers_of
 from silicut.targets.profile import Profile
 from silicut.version import __version__
@@ -44,6 +46,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     subject = Subject.of(result.dense)
     widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
+    layers = _layers(result, subject, widths, scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -52,9 +55,9 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         versions=versions(),
         hashes={**result.plan.hashes, "plan": result.plan.hash, "pruned weights": result.network.weights_hash},
         fingerprint=measurement.fingerprint,
-        target_ms=outcome.limit_frac * dense.latency_ms,
+        target_ms=outcome.limit_frac * timing.latency_ms / result.latencies.ratio(result.measurements),
         dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
-        predicted_ms=scale * outcome.chosen.predicted_frac * profile.dense_ms,
+        predicted_ms=scale * profile.overhead_ms + sum(layer.pruned_ms for layer in layers),
         overhead_ms=scale * profile.overhead_ms,
         measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
@@ -63,7 +66,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         dense_size=network_size(result.dense, profile.settings.batch),
         pruned_size=network_size(result.network, profile.settings.batch),
         rounds=_rounds(result, dense.latency_ms),
-        layers=_layers(result, subject, widths, scale),
+        layers=layers,
         groups=tuple(_group(profile, name, widths, scale) for name in widths),
         removed_blocks=result.plan.removed_blocks,
         frozen=tuple(
@@ -78,6 +81,10 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         validation=profile.validation,
         onnx_agreement=_agreement(result),
         warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+        engines=_engines(result),
+        size_budgets=_size_budgets(result),
+        values=_values(result),
+        drops=tuple(TriedDrop(**asdict(drop)) for drop in result.drops),
     )
 
 
@@ -126,6 +133,39 @@ def _search(result: Pruned) -> report.Search:
         solver=solution.solver,
         bound=solution.bound,
         gap_frac=solution.gap_frac,
+    )
+
+
+def _engines(result: Pruned) -> tuple[EngineSummary, ...]:
+    """Return the network on each engine where there are several."""
+    if len(result.targets) == 1:
+        return ()
+    return tuple(
+        EngineSummary(
+            settings=found.settings,
+            dense_ms=found.timings[DENSE].latency_ms,
+            pruned_ms=found.timings[PRUNED].latency_ms,
+            ratio=found.timings[PRUNED].ratio,
+            ratio_low=found.timings[PRUNED].ratio_low,
+            ratio_high=found.timings[PRUNED].ratio_high,
+            mean_error_frac=target.profile.validation.mean_error_frac,
+        )
+        for target, found in zip(result.targets, result.measurements, strict=True)
+    )
+
+
+def _size_budgets(result: Pruned) -> tuple[SizeBudget, ...]:
+    size = network_size(result.network, result.planner.batch)
+    reached = {PARAMETERS: size.n_parameters, MACS: size.n_macs, FILE_BYTES: size.file_bytes}
+    budgets = result.planner.size_budgets.items()
+    return tuple(SizeBudget(name=name, limit=limit, reached=float(reached[name])) for name, limit in budgets)
+
+
+def _values(result: Pruned) -> tuple[ValueSummary, ...]:
+    accuracy, ranks = (result.values.get(key, {}) for key in ("accuracy_frac", "rank_correlation"))
+    return tuple(
+        ValueSummary(name=name, accuracy_frac=accuracy.get(name), rank_correlation=ranks.get(name))
+        for name in dict.fromkeys((*accuracy, *ranks))
     )
 
 

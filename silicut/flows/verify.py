@@ -73,6 +73,7 @@ class Outcome(Record):
         rounds: all plans that were measured.
         solution: what the solver said of the chosen plan.
         measurements: of the chosen plan, one for each engine.
+        shares: of each engine's latency in `ratio`; see `Latencies`.
     """
 
     schema: ClassVar[str] = "outcome/2"
@@ -84,6 +85,7 @@ class Outcome(Record):
     rounds: tuple[Round, ...]
     solution: Solution
     measurements: tuple[Measurement, ...]
+    shares: tuple[float, ...]
 
     @property
     def chosen(self) -> Round:
@@ -267,6 +269,7 @@ class _Rounds:
             rounds=tuple(self._rounds),
             solution=trial.solution,
             measurements=trial.measurements,
+            shares=self._latencies.shares,
         )
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from silicut.records import ConfigError, Record
+from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
 
@@ -280,6 +281,10 @@ class RunSummary(Record):
         validation: how well latency is predicted; None where it was not checked.
         onnx_agreement: None where it was not checked.
         warnings: sentences on what makes the figures less sure.
+        engines: the network on each of several engines; empty where there is one, which everything else is about.
+        size_budgets: budgets besides latency.
+        values: how each value function did; empty where they were not compared.
+        drops: latencies that were tried for a drop of accuracy; empty where a latency was asked for.
 
     Raises:
         ConfigError: a latency or a count is not above 0, or lists that belong together differ in length; all are named.
@@ -314,6 +319,10 @@ class RunSummary(Record):
     validation: Validation | None = None
     onnx_agreement: OnnxAgreement | None = None
     warnings: tuple[str, ...] = ()
+    engines: tuple[EngineSummary, ...] = ()
+    size_budgets: tuple[SizeBudget, ...] = ()
+    values: tuple[ValueSummary, ...] = ()
+    drops: tuple[TriedDrop, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [*self._wrong_numbers(), *self._wrong_lists()]

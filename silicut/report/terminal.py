@@ -37,8 +37,13 @@ def summary_table(summary: RunSummary) -> Group:
     if loss is not None:
         parts.append(Text(wording.accuracy_sentence(loss)))
     parts.append(_before_and_after(summary))
+    if summary.engines:
+        parts.append(_engine_table(summary))
     if summary.stages:
         parts.append(_accuracy_table(summary.stages))
+    if summary.values:
+        parts.append(_value_table(summary))
+    parts += [Text(wording.drop_sentence(drop)) for drop in summary.drops]
     parts.append(Text(summary.outcome.sentence, style="green" if summary.is_within_budget else "red"))
     if summary.outcome.next_ms is not None:
         parts.append(Text(f"next better plan: {wording.ms_text(summary.outcome.next_ms)}, predicted"))
@@ -122,8 +127,36 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
         ("latency, measured", dense, measured, change, interval),
         ("latency, predicted", "", predicted, "", wording.error_text(summary.predicted_ms, summary.measured.ms)),
         ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+        *_size_budget_rows(summary),
         ("speed-up, measured", "", f"{speedup:.2f}x", "", f"95 %: {low:.2f} to {high:.2f}"),
     ]
+
+
+def _size_budget_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    return [
+        (f"budget, {b.name.replace('_', ' ')}", "", wording.count_text(b.limit), "", "kept" if b.is_kept else "exceeded")
+        for b in summary.size_budgets
+    ]
+
+
+def _engine_table(summary: RunSummary) -> Table:
+    table = headed_table("engine, measured", "dense", "pruned", "ratio", "95 % interval", "model's mean error")
+    for engine in summary.engines:
+        decimals = wording.shared_decimals((engine.dense_ms, engine.pruned_ms))
+        ms = (wording.ms_text(number, decimals) for number in (engine.dense_ms, engine.pruned_ms))
+        interval = f"{engine.ratio_low:.3f} to {engine.ratio_high:.3f}"
+        error = wording.percent_text(engine.mean_error_frac)
+        add_row(table, wording.engine_text(engine.settings), *ms, f"{engine.ratio:.3f}", interval, error)
+    return table
+
+
+def _value_table(summary: RunSummary) -> Table:
+    table = headed_table("value function", "right untrained", "rank correlation", "")
+    for value in summary.values:
+        right = "" if value.accuracy_frac is None else wording.percent_text(value.accuracy_frac)
+        ranks = "" if value.rank_correlation is None else f"{value.rank_correlation:.2f}"
+        add_row(table, value.name, right, ranks, "chosen" if value.name == summary.search.value_function else "")
+    return table
 
 
 def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]:

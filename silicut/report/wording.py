@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from silicut.report.comparisons import TriedDrop
 from silicut.report.summary import Latency, RunSummary, Stage
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
@@ -114,6 +115,19 @@ def listing(names: Sequence[str], n_shown: int = 3) -> str:
     if len(names) > n_shown:
         return f"{', '.join(names[:n_shown])} and {len(names) - n_shown} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def drop_sentence(drop: TriedDrop) -> str:
+    """Return what came of a latency that was tried for a drop of accuracy.
+
+    Example:
+        >>> drop_sentence(TriedDrop(limit_frac=0.5, drop=0.0123, is_allowed=False)).replace(chr(160), " ")
+        'tried 50.0 % of the dense latency: 0.0123 lost after a short recovery, too much'
+    """
+    verdict = "little enough" if drop.is_allowed else "too much"
+    return (
+        f"tried {percent_text(drop.limit_frac)} of the dense latency: {drop.drop:.4g} lost after a short recovery, {verdict}"
+    )
 
 
 def wilson_interval(stage: Stage) -> tuple[float, float]:
