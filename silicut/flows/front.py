@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +61,10 @@ def prune_front(budgets: Sequence[str], folder: RunFolder, prune_one: PruneOne, 
     front = _summary(results[0], points, tuple(curves.values()), label)
     front.save(folder.file("front.json"))
     write_atomically(folder.file("front.csv"), front_csv(front).encode())
+    with contextlib.suppress(ToolMissing):  # table and CSV say the same
+        from silicut.report.front_page import render_front
+
+        write_atomically(folder.file("front.html"), render_front(front).encode())
     return front
 
 

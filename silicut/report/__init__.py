@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from silicut.report.figures.stacked import stacked_png as stacked_png
     from silicut.report.figures.stacked import stacked_svg_file as stacked_svg_file
+    from silicut.report.front import FrontSummary as FrontSummary
+    from silicut.report.front import front_csv as front_csv
+    from silicut.report.front import front_table as front_table
+    from silicut.report.front_page import render_front as render_front
     from silicut.report.page import render_page as render_page
     from silicut.report.summary import Epoch as Epoch
     from silicut.report.summary import FrozenSummary as FrozenSummary
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "figures.stacked": ("stacked_png", "stacked_svg_file"),
+    "front": ("FrontSummary", "front_csv", "front_table"),
+    "front_page": ("render_front",),
     "page": ("render_page",),
     "summary": tuple(
         "Epoch FrozenSummary GroupSummary Latency LayerSummary NetworkSize OnnxAgreement Outcome Ratio Round RunSummary "

@@ -1,6 +1,7 @@
 """Several latencies on one profile: a network for each, one that cannot be had among them, and the front they lie on."""
 
 import csv
+import html
 import importlib
 import io
 import json
@@ -83,6 +84,16 @@ def test_a_front_of_nothing_leaves_its_folder_free(tiny_run, tiny_cache, tmp_pat
     assert run(arguments(out, tiny_cache, "--latency", "1%", "--latency", "2%")) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("silicut: a latency of 2% cannot be reached: ")
     assert not out.exists()
+
+
+def test_the_page_holds_everything_and_loads_nothing(finished):
+    page = (finished / "front.html").read_text()
+    front = FrontSummary.load(finished / "front.json")
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    for point in front.points:
+        assert html.escape(point.sentence, quote=False) in page
+    assert page.count("<svg") == 1 + len(front.curves)
+    assert "prefers-color-scheme: dark" in page
 
 
 def test_table_and_csv_say_the_same(finished):
