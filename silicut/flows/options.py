@@ -16,7 +16,8 @@ from silicut.targets import MeasureOptions
 from silicut.targets.profile import ProfileOptions
 from silicut.training import RECOVERY, Recipe
 
-_ONE_BUDGET = ("knapsack",)  # solvers that can keep one budget only
+ONE_BUDGET = ("knapsack",)
+"""The solvers that can keep one budget only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class PruneOptions:
                 SizeLimit.parse(text, SIZES[name])
             except ConfigError as error:
                 yield from error.problems
-        if texts and self.solver in _ONE_BUDGET:
+        if texts and self.solver in ONE_BUDGET:
             yield f"solver {self.solver!r} must have no budget besides latency, not {', '.join(SIZES[n] for n in texts)} too"
 
 

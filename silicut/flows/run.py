@@ -17,9 +17,9 @@ from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.flows.budget import Budget
 from silicut.flows.export import Agreement, agreement, save_model
-from silicut.flows.latency import DENSE, PRUNED, Latencies, Target
+from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
 from silicut.flows.max_drop import Drop, fastest_within
-from silicut.flows.options import PruneOptions
+from silicut.flows.options import ONE_BUDGET, PruneOptions
 from silicut.flows.planning import Planner
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
@@ -37,6 +37,7 @@ from silicut.records import (
     Progress,
     Record,
     TooNoisy,
+    content_hash,
 )
 from silicut.search import Variable
 from silicut.targets import Engine, Measurement, measure
@@ -105,7 +106,8 @@ class Run:
         task, data = self._task, self._task.data
         self._check()
         self._add_stage(DENSE, task.model)
-        outcome, plan = self._accepted_outcome(), self._plan
+        outcome = self._accepted_outcome()
+        plan, _ = self._plan, self._compared
         network, module, is_own_class = self._built(plan.widths)
         if self._options.is_dry_run:
             return self._result(module, network, is_own_class, (), outcome.measurements, None)
@@ -131,6 +133,10 @@ class Run:
             raise NothingToPrune("the freeze patterns leave no channel and no residual block to remove; freeze fewer layers")
         if task.data is None and self._value in NEED_DATA:
             raise ConfigError(needs_data(self._value))
+        if len(task.engines) > 1 and self._options.engine_mode == WORST and self._options.solver in ONE_BUDGET:
+            raise ConfigError(
+                f"solver {self._options.solver!r} must have one engine, or a weighted mean, not each of several"
+            )
         if task.max_drop is not None and not self._judge.is_able:
             raise ConfigError("max_drop must come with data (or a function that evaluates), not without")
         _ = self._planner.size_budgets
@@ -285,7 +291,7 @@ class Run:
                     fit(module, data, short, teacher=self._task.model, loss=self._task.loss, progress=self._progress)
             return self._stages.stage("tried", self._judge.quality(module)).score
 
-        return float(self._step(f"drop of {sorted(levels.items())}", score))
+        return float(self._step(f"drop of plan {content_hash(dict(levels))}", score))
 
     @cached_property
     def _outcome(self) -> Outcome:

@@ -255,9 +255,9 @@ def compare_values(
             tracker.step(f"{name}: left out, it would take {expected_s:.0f} s")
             continue
         started = time.monotonic()
+        accuracy[name] = values.accuracy(name, levels_of(name), metric)
         if expected_s <= left_s:
             correlation[name] = values.rank_correlation(name)
-        accuracy[name] = values.accuracy(name, levels_of(name), metric)
         left_s -= time.monotonic() - started
         ranks = f", rank correlation {correlation[name]:.2f}" if name in correlation else ""
         tracker.step(f"{name}: {100 * accuracy[name]:.1f} %{ranks}")
