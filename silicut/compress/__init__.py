@@ -12,6 +12,7 @@ from silicut.compress.calibrated import (
     value_of,
 )
 from silicut.compress.plan import Plan
+from silicut.compress.plan_masks import kept_parts, reader_masks, whole_masks
 from silicut.compress.pruning import (
     Restrictions,
     apply_plan,
@@ -41,6 +42,7 @@ __all__ = [
     "from_importance",
     "independent_blocks",
     "kept_channels",
+    "kept_parts",
     "learned",
     "log_energy",
     "mac_cost",
@@ -49,6 +51,7 @@ __all__ = [
     "pruned",
     "random_plans",
     "rank_correlation",
+    "reader_masks",
     "removable_blocks",
     "removed_by",
     "sensitivity",
@@ -57,4 +60,5 @@ __all__ = [
     "ties",
     "value_of",
     "value_tables",
+    "whole_masks",
 ]

@@ -7,6 +7,7 @@ from silicut.training.divergence import Divergence
 from silicut.training.evaluate import Accuracy, Metric, evaluate, top1
 from silicut.training.fit import BeforeStep, OnEpoch, fit, optimizer_for
 from silicut.training.loss import Loss, batch_loss, distillation_loss, label_loss
+from silicut.training.masks import MaskedModule, Masks
 from silicut.training.precision import check_precision
 from silicut.training.processes import (
     from_first,
@@ -18,6 +19,7 @@ from silicut.training.processes import (
 )
 from silicut.training.recalibrate import BatchNormBuffers, batch_norm_buffers, recalibrate_batch_norm
 from silicut.training.recipe import RECOVERY, Precision, Recipe
+from silicut.training.slicing import KeptParts, sliced_optimizer_state, sliced_state_dict
 from silicut.training.synchronised import synchronised_batch_norm
 
 __all__ = [
@@ -29,7 +31,10 @@ __all__ = [
     "Checkpoint",
     "Divergence",
     "EpochResult",
+    "KeptParts",
     "Loss",
+    "MaskedModule",
+    "Masks",
     "Metric",
     "OnEpoch",
     "Precision",
@@ -53,6 +58,8 @@ __all__ = [
     "process_group",
     "rank",
     "recalibrate_batch_norm",
+    "sliced_optimizer_state",
+    "sliced_state_dict",
     "synchronised_batch_norm",
     "top1",
 ]
