@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the input was right but what was asked for cannot be had; 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Any
@@ -82,5 +83,11 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
+    """Print one sentence and return the exit code; of several processes only one says why they end."""
+    if "WORLD_SIZE" in os.environ:
+        from silicut.training import is_first_to_fail
+
+        if not is_first_to_fail():
+            return code
     print(f"silicut: {' '.join(sentence.split())}", file=sys.stderr)
     return code

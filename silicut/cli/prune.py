@@ -67,8 +67,12 @@ def prune(
         ),
     ] = None,
     epochs: Annotated[int, Option(min=0, help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
-    training_batch: Annotated[int, Option(min=2, help="Images of one training step.")] = 128,
+    training_batch: Annotated[int, Option(min=2, help="Images of one training step, of all processes together.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
+    ema_decay: Annotated[float, Option(help="Of averaged weights, such as 0.999; 0 for none.")] = 0.0,
+    precision: Annotated[str, Option(help="auto, bf16, fp16 (CUDA only) or fp32.")] = "auto",
+    milestones: Annotated[int, Option(help="Steps of training in which the latency falls to the budget.")] = 1,
+    soft_epochs: Annotated[int, Option(help="Extra epochs in which channels are masked and may come back.")] = 0,
     drop_epochs: Annotated[int, Option(min=0, help="Epochs of the short recovery of --max-drop.")] = 1,
     value: Annotated[
         str | None,
@@ -103,36 +107,41 @@ def prune(
     json: Annotated[bool, Option("--json", help="Print the summary as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
-    """Prune a trained network so that it measures within a latency budget, and recover its accuracy."""
+    """Prune a trained network so that it measures within a latency budget, and recover its accuracy.
+
+    torchrun -m silicut prune ... trains in several processes; the recipe, and so its results, are those of one.
+    """
     asked = {k: v for k, v in locals().items() if k not in ("out", "resume", "json", "debug", "cache")}
     asked |= {"latency": latency or [], "engine": engine or ["onnxruntime"]}
     options = _options(asked)
     from silicut.cli.subject import open_subject, own_loss, own_metric
     from silicut.flows.run_folder import RunFolder
     from silicut.targets.profile import Profile
+    from silicut.training import is_first, process_group
 
-    known = None if profile is None else Profile.load(profile)
-    batch = known.settings.batch if known else batch
-    engines = [] if known else _engines(asked["engine"], threads, batch)
-    subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
-    if known:
-        engines, options = [(_device(known, subject, Cache(cache)), 1.0)], replace(options, profiling=known.options)
-    task = _Asked(
-        network=network,
-        subject=subject,
-        latencies=tuple(asked["latency"]),
-        max_drop=max_drop,
-        engines=engines,
-        loss=own_loss(loss, subject),
-        metric=own_metric(metric, subject),
-        options=options,
-    )
-    folder = RunFolder(out, _settings(asked), resumes=resume)
-    with progress_bars(json) as progress:
-        if len(task.latencies) > 1:
-            _prune_front(task, folder, Cache(cache), progress, json)
-        else:
-            _prune_once(task, folder, Cache(cache), progress, json)
+    with process_group():
+        known = None if profile is None else Profile.load(profile)
+        batch = known.settings.batch if known else batch
+        engines = () if known else _engines(asked["engine"], threads, batch)
+        subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
+        if known:
+            engines, options = ((_device(known, subject, Cache(cache)), 1.0),), replace(options, profiling=known.options)
+        task = _Asked(
+            network=network,
+            subject=subject,
+            latencies=tuple(asked["latency"]),
+            max_drop=max_drop,
+            engines=engines,
+            loss=own_loss(loss, subject),
+            metric=own_metric(metric, subject),
+            options=options,
+        )
+        folder = RunFolder(out, _settings(asked), resumes=resume)
+        with progress_bars(json or not is_first()) as progress:
+            if len(task.latencies) > 1:
+                _prune_front(task, folder, Cache(cache), progress, json)
+            else:
+                _prune_once(task, folder, Cache(cache), progress, json)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,7 @@ class _Asked:
 def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
     from silicut.flows.prune import prune as prune_network
     from silicut.flows.summary import Label, summarise
+    from silicut.training import is_first
 
     result = prune_network(
         asked.subject.module,
@@ -167,6 +177,8 @@ def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progre
         cache=cache,
         progress=progress,
     )
+    if not is_first():
+        return
     summary = summarise(result, Label(asked.network, _command()))
     page = _page(summary, folder.path)
     _show(summary, f"results: {folder.path}   page: {page}", is_json)
@@ -178,6 +190,7 @@ def _prune_front(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progr
     from silicut.flows.prune import prune as prune_network
     from silicut.flows.summary import Label
     from silicut.report.front import front_table
+    from silicut.training import is_first
 
     def prune_one(latency: str, inner: RunFolder) -> Pruned:
         return prune_network(
@@ -195,9 +208,9 @@ def _prune_front(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progr
         )
 
     front = prune_front(asked.latencies, folder, prune_one, Label(asked.network, _command()))
-    if is_json:
+    if is_json and is_first():
         print_json(front.to_json())
-    else:
+    elif is_first():
         print_rich(front_table(front), f"results: {folder.path}")
 
 
@@ -243,6 +256,8 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
             max_size=asked["max_size"],
             engine_mode=asked["engine_mode"],
             drop_epochs=asked["drop_epochs"],
+            milestones=asked["milestones"],
+            soft_epochs=asked["soft_epochs"],
             accepts_nearest=asked["accept_nearest"],
             restrictions=Restrictions(
                 freeze=tuple(asked["freeze"] or ()),
@@ -276,6 +291,8 @@ def _recipe(asked: dict[str, Any]) -> Recipe | None:
         epochs=asked["epochs"],
         batch_size=asked["training_batch"],
         learning_rate=asked["learning_rate"],
+        ema_decay=asked["ema_decay"],
+        precision=asked["precision"],
         seed=asked["seed"],
         warmup_epochs=min(RECOVERY.warmup_epochs, asked["epochs"] / 4),
     )

@@ -17,6 +17,7 @@ from silicut.records import DoesNotFit, NotFaster, ToolMissing, write_atomically
 from silicut.report import summary as report
 from silicut.report.front import Curve, FrontPoint, FrontSummary, front_csv
 from silicut.search import Hull, hull
+from silicut.training import is_first
 
 _HULL_S = 30.0
 
@@ -59,12 +60,13 @@ def prune_front(budgets: Sequence[str], folder: RunFolder, prune_one: PruneOne, 
         with folder.kept_from("front"):
             raise first_error
     front = _summary(results[0], points, tuple(curves.values()), label)
-    front.save(folder.file("front.json"))
-    write_atomically(folder.file("front.csv"), front_csv(front).encode())
-    with contextlib.suppress(ToolMissing):  # table and CSV say the same
-        from silicut.report.front_page import render_front
+    if is_first():
+        front.save(folder.file("front.json"))
+        write_atomically(folder.file("front.csv"), front_csv(front).encode())
+        with contextlib.suppress(ToolMissing):  # table and CSV say the same
+            from silicut.report.front_page import render_front
 
-        write_atomically(folder.file("front.html"), render_front(front).encode())
+            write_atomically(folder.file("front.html"), render_front(front).encode())
     return front
 
 
@@ -87,6 +89,8 @@ def folder_name(budget: str) -> str:
 
 def _write_report(result: Pruned, folder: Path, label: Label) -> None:
     """Write one latency's report; a page that cannot be made costs nothing else."""
+    if not is_first():
+        return
     summary = summarise(result, label)
     try:
         write_report(summary, folder)

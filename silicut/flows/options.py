@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from silicut.compress import FILE_BYTES, MACS, PARAMETERS, Restrictions
 from silicut.flows.budget import SizeLimit
 from silicut.flows.latency import WEIGHTED, WORST
+from silicut.flows.masked_training import MaskSchedule
 from silicut.flows.planning import SIZES
 from silicut.flows.values import AUTO, QUICK, VALUES
 from silicut.records import ConfigError
@@ -37,6 +38,10 @@ class PruneOptions:
         drop_epochs: epochs of recovery after which the accuracy of a tried budget is judged, where a drop is asked for.
         accepts_nearest: go on with the nearest plan where none was found that measures within the budget.
         recipe: of the fine-tuning; None leaves it out.
+        milestones: steps in which the latency falls from the dense one to the budget while the recipe's epochs go by; the
+            plan of every step but the last is a mask on the whole network, made from the weights trained so far. 1 for none.
+        soft_epochs: epochs before channels are removed, besides the recipe's, in which they are masked and may come back.
+        soft_steps: steps between two plans in the soft epochs.
         profiling: how thoroughly to profile.
         measuring: how latency is measured; twice as surely as by default, because choosing among measured plans favours
             those that happened to measure fast.
@@ -59,15 +64,28 @@ class PruneOptions:
     drop_epochs: int = 1
     accepts_nearest: bool = False
     recipe: Recipe | None = RECOVERY
+    milestones: int = 1
+    soft_epochs: int = 0
+    soft_steps: int = 100
     profiling: ProfileOptions = field(default_factory=ProfileOptions)
     measuring: MeasureOptions = field(default_factory=lambda: MeasureOptions(n_rounds=40, ci_frac=0.005))
     time_limit_s: float = 10.0
     is_dry_run: bool = False
 
     def __post_init__(self) -> None:
-        problems = [*self._wrong_choices(), *self._wrong_numbers(), *self._wrong_limits()]
+        problems = [*self._wrong_choices(), *self._wrong_numbers(), *self._wrong_limits(), *self._wrong_schedule()]
         if problems:
             raise ConfigError(*problems)
+
+    @property
+    def schedule(self) -> MaskSchedule:
+        """When to plan before channels are removed."""
+        return MaskSchedule(
+            epochs=1 if self.recipe is None else self.recipe.epochs,
+            milestones=self.milestones,
+            soft_epochs=self.soft_epochs,
+            soft_steps=self.soft_steps,
+        )
 
     @property
     def limits(self) -> dict[str, SizeLimit]:
@@ -96,6 +114,15 @@ class PruneOptions:
             yield f"drop_epochs must be 0 or more, not {self.drop_epochs}"
         if not self.time_limit_s > 0:
             yield f"time_limit_s must be above 0, not {self.time_limit_s}"
+
+    def _wrong_schedule(self) -> Iterator[str]:
+        if self.recipe is None and (self.milestones, self.soft_epochs) != (1, 0):
+            yield "milestones and soft_epochs must come with a recipe and its epochs, not without"
+            return
+        try:
+            _ = self.schedule
+        except ConfigError as error:
+            yield from error.problems
 
     def _wrong_limits(self) -> Iterator[str]:
         texts = self._limit_texts()

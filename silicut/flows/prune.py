@@ -1,7 +1,9 @@
 """Prune a trained network to a measured latency, recover its accuracy, and hand back what runs.
 
-profile -> score -> solve and verify -> apply -> recalibrate -> fine-tune -> export -> measure -> report. Every step is kept
-in the run's folder when there is one, so that a run can be stopped and resumed; the steps are in `silicut.flows.run`.
+profile -> (train with masks) -> score -> solve and verify -> apply -> recalibrate -> fine-tune -> export -> measure ->
+report. Every step is kept in the run's folder when there is one, so that a run can be stopped and resumed; the steps are in
+`silicut.flows.run`. In several processes (torchrun) the first profiles, solves, measures and writes, while all train and
+evaluate.
 """
 
 from __future__ import annotations

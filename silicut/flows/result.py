@@ -38,6 +38,7 @@ class Pruned:
         engine_mode: what the budget means on several engines.
         stages: quality after each step; empty without data.
         epochs: of fine-tuning.
+        masked_epochs: of training before channels were removed.
         measurements: dense and pruned on each engine, as exported; in a dry run, as planned.
         agreement: of the ONNX model with PyTorch; None in a dry run.
         values: accuracy of each value function's plan before training and its rank correlation, by name; empty where they
@@ -57,6 +58,7 @@ class Pruned:
     engine_mode: str
     stages: tuple[Stage, ...]
     epochs: tuple[EpochResult, ...]
+    masked_epochs: tuple[EpochResult, ...]
     measurements: tuple[Measurement, ...]
     agreement: Agreement | None
     values: Mapping[str, Mapping[str, float]]

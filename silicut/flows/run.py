@@ -18,14 +18,15 @@ from silicut.compress.own_class import smaller_own_class
 from silicut.flows.budget import Budget
 from silicut.flows.export import Agreement, agreement, save_model
 from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
 from silicut.flows.options import ONE_BUDGET, PruneOptions
 from silicut.flows.planning import Planner
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
-from silicut.flows.run_folder import RunFolder, profile_file
+from silicut.flows.run_folder import CHECKPOINT, MASKED, RunFolder, profile_file
 from silicut.flows.stages import Judge, Stages
-from silicut.flows.values import AUTO, NEED_DATA, WITHOUT_DATA, ValueOptions, Values, compare_values, needs_data
+from silicut.flows.values import AUTO, MEASURED, NEED_DATA, WITHOUT_DATA, ValueOptions, Values, compare_values, needs_data
 from silicut.flows.verify import Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.records import (
@@ -42,7 +43,18 @@ from silicut.records import (
 from silicut.search import Variable
 from silicut.targets import Engine, Measurement, measure
 from silicut.targets.profile import Profile, profile_network
-from silicut.training import EpochResult, Loss, Metric, TrainingData, fit, recalibrate_batch_norm
+from silicut.training import (
+    EpochResult,
+    Loss,
+    Metric,
+    TrainingData,
+    check_precision,
+    fit,
+    from_first,
+    is_first,
+    recalibrate_batch_norm,
+)
+from silicut.training.modes import device_of
 
 PLAN, VALUES_STEP = "plan", "values"
 _CALIBRATION_IMAGES = 2000
@@ -100,12 +112,14 @@ class Run:
         self._options = task.options
         self._stages = Stages()
         self._judge = Judge(task.data, task.evaluate, task.metric)
+        self._masked_epochs: tuple[EpochResult, ...] = ()
 
     def pruned(self) -> Pruned:
         """Do every step that is not done, and return the result."""
         task, data = self._task, self._task.data
         self._check()
         self._add_stage(DENSE, task.model)
+        _ = self._targets, self._value, self._subject, self._scores, self._drops  # in this order in all processes
         outcome = self._accepted_outcome()
         plan, _ = self._plan, self._compared
         network, module, is_own_class = self._built(plan.widths)
@@ -117,7 +131,7 @@ class Run:
             recalibrate_batch_norm(module, data, _CALIBRATION_IMAGES)
             self._add_stage(_RECALIBRATED, module)
             epochs = self._fine_tune(module, data)
-        network = network.with_parameters(_weights(module, network))
+        network = network.with_parameters(weights_of(module, network))
         agreed = self._export(module, network)
         return self._result(module, network, is_own_class, epochs, self._final_measurements(network), agreed)
 
@@ -125,7 +139,7 @@ class Run:
 
     def _check(self) -> None:
         """Find what is wrong before anything slow starts."""
-        task, subject = self._task, self._subject
+        task, subject = self._task, self._captured
         self._check_types()
         all_widths = [Variable(g.name, tuple(range(1, g.n_channels + 1))) for g in subject.channels.groups]
         free = restricted(all_widths, subject.channels, subject.blocks, self._options.restrictions)
@@ -139,14 +153,23 @@ class Run:
             )
         if task.max_drop is not None and not self._judge.is_able:
             raise ConfigError("max_drop must come with data (or a function that evaluates), not without")
-        _ = self._planner.size_budgets
+        self._check_training()
+        _ = self._dense_planner.size_budgets
         if self._folder is not None:
             network, engines = subject.network, [engine.fingerprint() for engine, _ in task.engines]
             engine = engines[0] if len(engines) == 1 else engines
             self._folder.works_on({"network": network.structure_hash, "weights": network.weights_hash, "engine": engine})
 
+    def _check_training(self) -> None:
+        task, options = self._task, self._options
+        if options.schedule.n_masked and (task.data is None or task.budget is None):
+            without = "data, not without" if task.data is None else "a latency, not with max_drop"
+            raise ConfigError(f"milestones and soft_epochs must come with {without}")
+        if task.data is not None and options.recipe is not None:
+            check_precision(options.recipe.precision, device_of(task.model))
+
     def _check_types(self) -> None:
-        network = self._subject.network
+        network = self._captured.network
         dtypes = {network.tensors[name].dtype for name in network.inputs}
         if wrong := sorted(d for d in dtypes if "float" in d and d != "float32"):
             raise ConfigError(f"inputs must be float32, not {', '.join(wrong)}; convert them and the network with .float()")
@@ -158,13 +181,53 @@ class Run:
             )
 
     @cached_property
-    def _subject(self) -> Subject:
+    def _captured(self) -> Subject:
+        """The network as it came."""
         return Subject.of(capture(self._task.model, self._task.inputs))
 
     @cached_property
-    def _planner(self) -> Planner:
+    def _dense_planner(self) -> Planner:
         batch = self._task.engines[0][0].settings.batch
-        return Planner(self._subject, self._options.restrictions, self._options.limits, batch)
+        return Planner(self._captured, self._options.restrictions, self._options.limits, batch)
+
+    @cached_property
+    def _subject(self) -> Subject:
+        """The network that channels are removed from: as it came, or trained with masks."""
+        recipe, data, schedule = self._options.recipe, self._task.data, self._options.schedule
+        if not schedule.n_masked or recipe is None or data is None:
+            return self._captured
+        how = MaskedTraining(
+            schedule=schedule,
+            limit_frac=self._profiled_latencies.limit,
+            plan=self._removal,
+            recipe=shortened(recipe, schedule.n_masked),
+            data=data,
+            teacher=self._task.model,
+            loss=self._task.loss,
+            folder=self._file(MASKED),
+            on_epoch=lambda result: self._log_epoch(result, "masked epoch"),
+            progress=self._progress,
+        )
+        from_first(lambda: self._removal(self._captured, how.limit_frac))  # a budget out of reach is refused before training
+        subject, masked, results = train_masked(self._task.model, self._captured, how)
+        self._masked_epochs = tuple(results)
+        self._add_stage("masked", masked)
+        return subject
+
+    def _removal(self, subject: Subject, limit_frac: float) -> Removal:
+        """Return what the plan for a latency removes of a network with its present weights.
+
+        Values that take long to measure are stood in for by the quick one they are based on.
+        """
+        planner = replace(self._dense_planner, subject=subject)
+        value = self._options.base_value if self._value in MEASURED else self._value
+        scores = self._values_of(planner, None).scores(value)
+        levels = self._verifier_of(planner, scores).solve(self._profiled_latencies, limit_frac).levels
+        return kept_channels(levels, scores), removed_by(levels, subject.blocks)
+
+    @cached_property
+    def _planner(self) -> Planner:
+        return replace(self._dense_planner, subject=self._subject)
 
     # Steps and where they are kept
 
@@ -186,11 +249,14 @@ class Run:
         return tuple(Target(engine, self._profile(engine, i), weight) for i, (engine, weight) in enumerate(engines))
 
     def _profile(self, engine: Engine, number: int) -> Profile:
+        return from_first(lambda: self._made_profile(engine, number))
+
+    def _made_profile(self, engine: Engine, number: int) -> Profile:
         path = self._file(profile_file(engine.name, number))
         if path is not None and path.exists():
             return Profile.load(path)
         profile = profile_network(
-            self._subject.network,
+            self._captured.network,
             engine,
             cache=self._cache,
             options=self._options.profiling,
@@ -202,10 +268,14 @@ class Run:
 
     @cached_property
     def _values(self) -> Values:
-        options = ValueOptions(self._options.base_value, self._options.value_limit_s)
+        """The value functions of the network as it came."""
         file = None if self._folder is None else self._folder.shared("divergences.jsonl")
+        return self._values_of(self._dense_planner, file)
+
+    def _values_of(self, planner: Planner, file: Path | None) -> Values:
+        options = ValueOptions(self._options.base_value, self._options.value_limit_s)
         levels = [variable for target in self._targets for variable in target.profile.variables]
-        return Values(self._planner, levels, self._task.data, options, self._task.loss, file, self._progress)
+        return Values(planner, levels, self._task.data, options, self._task.loss, file, self._progress)
 
     @property
     def _value(self) -> str:
@@ -222,7 +292,7 @@ class Run:
         """How well values did; nothing without data."""
         if self._task.data is None:
             return {}
-        found: Mapping[str, Mapping[str, float]] = self._step(VALUES_STEP, self._comparison)
+        found: Mapping[str, Mapping[str, float]] = self._step(VALUES_STEP, lambda: from_first(self._comparison))
         return found
 
     def _comparison(self) -> dict[str, dict[str, float]]:
@@ -236,27 +306,35 @@ class Run:
             return {"accuracy_frac": {WITHOUT_DATA: 0.0}, "rank_correlation": {}}
 
     def _levels_for(self, value: str) -> Mapping[str, int]:
-        verifier = self._verifier_of(self._values.scores(value))
+        latencies = self._profiled_latencies
+        return self._verifier_of(self._dense_planner, self._values.scores(value)).solve(latencies, latencies.limit).levels
+
+    @property
+    def _profiled_latencies(self) -> Latencies:
+        """What the budget (a typical one where a drop was asked for) means by the profiles alone."""
         budget = self._task.budget or Budget(100 * _TYPICAL_FRAC, True)
-        latencies = Latencies.within(
-            self._targets, self._options.engine_mode, budget, [target.profile.dense_ms for target in self._targets]
-        )
-        return verifier.solve(latencies, latencies.limit).levels
+        profiled = [target.profile.dense_ms for target in self._targets]
+        return Latencies.within(self._targets, self._options.engine_mode, budget, profiled)
 
     @cached_property
     def _scores(self) -> Scores:
-        return self._values.scores(self._value)
+        return from_first(self._made_scores)
+
+    def _made_scores(self) -> Scores:
+        if self._subject is self._captured:
+            return self._values.scores(self._value)
+        return self._values_of(self._planner, self._file("divergences-masked.jsonl")).scores(self._value)
 
     # The plan
 
-    def _verifier_of(self, scores: Scores) -> Verifier:
+    def _verifier_of(self, planner: Planner, scores: Scores) -> Verifier:
         options = SolveOptions(
             solver=self._options.solver,
             time_limit_s=self._options.time_limit_s,
             measuring=self._options.measuring,
             mode=self._options.engine_mode,
         )
-        return Verifier(self._planner, self._targets, scores, options, self._progress)
+        return Verifier(planner, self._targets, scores, options, self._progress)
 
     @cached_property
     def _budget(self) -> Budget:
@@ -269,12 +347,12 @@ class Run:
         if self._task.max_drop is None:
             return ()
         dense = self._stages.stages[0].score
-        found = self._step("drops", lambda: self._tried_drops(dense))
+        found = self._step("drops", lambda: from_first(lambda: self._tried_drops(dense)))
         return tuple(Drop(**drop) for drop in found)
 
     def _tried_drops(self, dense: float) -> list[dict[str, Any]]:
         assert self._task.max_drop is not None
-        verifier = self._verifier_of(self._scores)
+        verifier = self._verifier_of(self._planner, self._scores)
         allowed = self._task.max_drop / (1.0 if self._task.evaluate is not None else 100.0)
         drops = fastest_within(verifier, allowed, lambda levels: dense - self._score_after_recovery(levels))
         return [asdict(drop) for drop in drops]
@@ -287,7 +365,7 @@ class Run:
             if (data := self._task.data) is not None:
                 recalibrate_batch_norm(module, data, _CALIBRATION_IMAGES)
                 if (recipe := self._options.recipe) is not None and (epochs := self._options.drop_epochs):
-                    short = replace(recipe, epochs=epochs, warmup_epochs=min(recipe.warmup_epochs, epochs / 4))
+                    short = shortened(recipe, epochs)
                     fit(module, data, short, teacher=self._task.model, loss=self._task.loss, progress=self._progress)
             return self._stages.stage("tried", self._judge.quality(module)).score
 
@@ -295,7 +373,8 @@ class Run:
 
     @cached_property
     def _outcome(self) -> Outcome:
-        outcome: Outcome = self._record(PLAN, Outcome, lambda: self._verifier_of(self._scores).run(self._budget))
+        verifier, budget = self._verifier_of(self._planner, self._scores), self._budget
+        outcome: Outcome = self._record(PLAN, Outcome, lambda: from_first(lambda: verifier.run(budget)))
         return outcome
 
     def _accepted_outcome(self) -> Outcome:
@@ -315,6 +394,9 @@ class Run:
 
     @cached_property
     def _plan(self) -> Plan:
+        return from_first(self._made_plan)
+
+    def _made_plan(self) -> Plan:
         path = self._file("plan.json")
         if path is not None and path.exists():
             return Plan.load(path)
@@ -354,13 +436,14 @@ class Run:
     def _fine_tune(self, module: nn.Module, data: TrainingData) -> tuple[EpochResult, ...]:
         if self._options.recipe is None:
             return ()
+        n_epochs, recipe = self._options.schedule.n_final, self._options.recipe
         results = fit(
             module,
             data,
-            self._options.recipe,
+            recipe if n_epochs == recipe.epochs else shortened(recipe, n_epochs),
             teacher=self._task.model,
             loss=self._task.loss,
-            folder=self._file("checkpoint"),
+            folder=self._file(CHECKPOINT),
             on_epoch=self._log_epoch,
             progress=self._progress,
         )
@@ -369,14 +452,16 @@ class Run:
         self._add_stage("fine-tuned", module)
         return tuple(results)
 
-    def _log_epoch(self, result: EpochResult) -> None:
-        self._step(f"epoch {result.epoch}", lambda: asdict(result))
+    def _log_epoch(self, result: EpochResult, kind: str = "epoch") -> None:
+        self._step(f"{kind} {result.epoch}", lambda: asdict(result))
 
     def _export(self, module: nn.Module, network: Network) -> Agreement:
         images = self._images(network)
         engine = self._task.engines[0][0]
-        result: Agreement = self._record("agreement", Agreement, lambda: agreement(module, network, images, engine))
-        if self._folder is not None:
+        result: Agreement = self._record(
+            "agreement", Agreement, lambda: from_first(lambda: agreement(module, network, images, engine))
+        )
+        if self._folder is not None and is_first():
             save_model(network, self._folder.path, engine.settings.batch)
         if not result.is_close:
             raise NumericMismatch(
@@ -406,11 +491,13 @@ class Run:
 
     def _final_measurement(self, network: Network, number: int) -> Measurement:
         engine = self._task.engines[number][0]
-        models = {DENSE: self._subject.folded, PRUNED: fold_batch_norm(network)}
+        models = {DENSE: self._captured.folded, PRUNED: fold_batch_norm(network)}
         name = "measured" if number == 0 else f"measured on {engine.name}"
-        found: Measurement = self._record(
-            name, Measurement, lambda: measure(engine, models, DENSE, self._options.measuring, self._progress)
-        )
+
+        def measured() -> Measurement:
+            return measure(engine, models, DENSE, self._options.measuring, self._progress)
+
+        found: Measurement = self._record(name, Measurement, lambda: from_first(measured))
         return found
 
     def _result(
@@ -434,16 +521,10 @@ class Run:
             engine_mode=self._options.engine_mode,
             stages=tuple(self._stages.stages),
             epochs=epochs,
+            masked_epochs=self._masked_epochs,
             measurements=measurements,
             agreement=agreed,
             values=self._compared,
             drops=self._drops,
-            dense=self._subject.network,
+            dense=self._captured.network,
         )
-
-
-def _weights(module: nn.Module, network: Network) -> Mapping[str, np.ndarray]:
-    """Return a module's weights by the network's names; constants, which no state dict holds, are the network's."""
-    state = module.state_dict()
-    trained = {n: state[n].detach().cpu().contiguous().numpy().copy() for n in network.parameters if n in state}
-    return {**network.parameters, **trained}

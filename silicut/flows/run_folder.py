@@ -1,22 +1,26 @@
 """A run's folder: what was asked, which steps are done, and where each result lies.
 
 A step's result is one line of `metrics.jsonl`, written when the step is complete; a resumed run takes it from there. So a
-kill costs the step it fell into, and training steps are epochs.
+kill costs the step it fell into, and training steps are epochs. Where several processes run together, all go through the
+same steps and only the first reads and writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from silicut.records import BadFile, ConfigError, Journal, OutputExists, read_json, write_atomically
 from silicut.records.record import canonical_json
+from silicut.training import from_first, is_first
 
 _SETTINGS, _JOURNAL = "run.json", "metrics.jsonl"
-_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences.jsonl")
+_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences*.jsonl")
+CHECKPOINT, MASKED = "checkpoint", "masked"  # folders of trainings: after channels are removed, and before
 _SUBJECT = "works on"
 
 
@@ -50,20 +54,25 @@ class RunFolder:
     ) -> None:
         self.path, self._resumes = Path(path), resumes
         self._shared = shared_with or self.path
+        self.journal = Journal(self.path / _JOURNAL)
+        self._was_there, self._done = from_first(lambda: self._opened(settings))
+
+    def _opened(self, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Begin the run or find it; return whether its folder was there and the results of the steps that are done."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputExists(f"{self.path} is a file; choose a new folder for the results")
-        self._was_there = self.path.is_dir()
-        if resumes:
+        was_there = self.path.is_dir()
+        if self._resumes:
             self._compare(self._settings(), settings)
-        elif self._was_there and any(self.path.iterdir()):
+        elif was_there and any(self.path.iterdir()):
             raise OutputExists(
                 f"{self.path} is not empty and nothing in it was changed; choose a new folder, or resume the run in it "
                 "(--resume, resumes=True)"
             )
         else:
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
-        self.journal = Journal(self.path / _JOURNAL)
-        self._done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
+        done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
+        return was_there, done
 
     def _settings(self) -> dict[str, Any]:
         if not (self.path / _SETTINGS).is_file():
@@ -100,7 +109,7 @@ class RunFolder:
         try:
             yield
         except Exception:
-            if name not in self._done and not self._resumes:
+            if name not in self._done and not self._resumes and is_first():
                 self._remove()
             raise
 
@@ -108,6 +117,7 @@ class RunFolder:
         for pattern in _FIRST_FILES:
             for path in self.path.glob(pattern):
                 path.unlink(missing_ok=True)
+        shutil.rmtree(self.file(MASKED), ignore_errors=True)
         if not self._was_there:
             with contextlib.suppress(OSError):  # it holds something of the user's by now
                 self.path.rmdir()
@@ -121,9 +131,13 @@ class RunFolder:
         return self._shared / name
 
     def step(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return a step's result (JSON values): from the journal where it was done before, else made and written."""
+        """Return a step's result (JSON values): from the journal where it was done before, else made and written.
+
+        All processes make it, unless `make` leaves that to the first.
+        """
         if name not in self._done:
             result = make()
-            self.journal.append({"step": name, "result": result})
+            if is_first():
+                self.journal.append({"step": name, "result": result})
             self._done[name] = result
         return self._done[name]

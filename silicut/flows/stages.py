@@ -12,7 +12,7 @@ from torch import nn
 
 from silicut.flows.latency import DENSE
 from silicut.records import ConfigError
-from silicut.training import Metric, TrainingData, evaluate
+from silicut.training import Metric, TrainingData, evaluate, from_first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,8 @@ class Judge:
             ConfigError: the user's function gave no finite number.
         """
         if self.own is not None:
-            found = float(self.own(module))
+            own = self.own
+            found = from_first(lambda: float(own(module)))
             if not math.isfinite(found):
                 raise ConfigError(f"evaluate must return a finite number, not {found}")
             return {"score": found}
