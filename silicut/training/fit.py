@@ -107,9 +107,7 @@ def fit(  # noqa: PLR0913
     if len(results) < recipe.epochs:
         with in_mode(module, is_training=True), nullcontext() if teacher is None else in_mode(teacher, is_training=False):
             trainer = _Trainer(state, data, recipe, loss, teacher, before_step)
-            precision = results[-1].precision if results else trainer.chosen_precision()
-            for epoch in range(len(results), recipe.epochs):
-                results.append(trainer.epoch(epoch, precision, progress if is_first() else silent))
+            for _ in trainer.epochs(results, progress if is_first() else silent):
                 if checkpoint:
                     checkpoint.save(state, results)
                 if on_epoch:
@@ -162,11 +160,15 @@ class _Trainer:
             gradients = torch.autograd.grad(self._batch_loss(module, x, y), trainable, allow_unused=True)
         return any(gradient is None for gradient in gradients)
 
-    def chosen_precision(self) -> ComputePrecision:
-        """Return the precision to compute in, by the recipe or by timing the first batch."""
-        return from_first(self._measured_precision)
+    def epochs(self, results: list[EpochResult], progress: Progress) -> Iterator[None]:
+        """Train the epochs that are missing; add each one's result when it is done."""
+        precision = results[-1].precision if results else from_first(self._chosen_precision)
+        for epoch in range(len(results), self._recipe.epochs):
+            results.append(self.epoch(epoch, precision, progress))
+            yield
 
-    def _measured_precision(self) -> ComputePrecision:
+    def _chosen_precision(self) -> ComputePrecision:
+        """Return the precision to compute in, by the recipe or by timing the first batch."""
         device, precision = self._device, self._recipe.precision
         if precision != "auto" or device.type != "cpu":
             return chosen_precision(precision, device, lambda _: None)
