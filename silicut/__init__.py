@@ -13,6 +13,8 @@ from silicut.version import __version__
 if TYPE_CHECKING:
     from silicut.compress import Plan as Plan
     from silicut.compress import Restrictions as Restrictions
+    from silicut.flows.inspect import explain as explain
+    from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
     from silicut.flows.load import load as load
     from silicut.flows.prune import PAPER as PAPER
@@ -37,6 +39,8 @@ _PLACES = {
     "Restrictions": "compress",
     "apply": "flows.load",
     "engine": "targets",
+    "explain": "flows.inspect",
+    "inspect": "flows.inspect",
     "load": "flows.load",
     "measure": "targets",
     "profile_network": "targets.profile",
@@ -55,6 +59,8 @@ __all__ = [
     "__version__",
     "apply",
     "engine",
+    "explain",
+    "inspect",
     "load",
     "measure",
     "profile_network",

@@ -34,6 +34,8 @@ def test_the_names_are_those_that_are_promised():
         "__version__",
         "apply",
         "engine",
+        "explain",
+        "inspect",
         "load",
         "measure",
         "profile_network",

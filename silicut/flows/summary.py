@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
+from silicut.flows.diagnosis import Diagnosis
 from silicut.flows.prune import Pruned
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.verify import DENSE, PRUNED, Round
@@ -44,6 +45,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     subject = Subject.of(result.dense)
     widths = _last_round(result).levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
+    diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -82,6 +84,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         validation=profile.validation,
         onnx_agreement=_agreement(result),
         warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+        parts=diagnosis.parts,
+        findings=diagnosis.findings(),
     )
 
 

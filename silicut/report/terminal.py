@@ -27,8 +27,6 @@ CSV_COLUMNS = (
 )
 """The columns of `layers_csv`: the fields of `LayerSummary`."""
 
-_N_LEVELS_SHOWN = 8
-
 
 def summary_table(summary: RunSummary) -> Group:
     """Return a run's findings: headline, latency and size before and after, accuracy by stage, outcome and warnings."""
@@ -49,13 +47,13 @@ def summary_table(summary: RunSummary) -> Group:
 def measurement_table(measurement: Measurement) -> Table:
     """Return the latencies of networks measured together, their ratios to the reference (median over rounds, and fastest run
     over fastest run) and how many runs these are over; warnings are the caption."""
-    table = _table(
+    table = headed_table(
         "network", "latency", "95 % interval", f"relative to {measurement.reference}", "95 % interval", "fastest runs", "n"
     )
     table.title = Text(f"measured on {wording.engine_text(measurement.settings)}")
     decimals = wording.shared_decimals(timing.latency_ms for timing in measurement.timings.values())
     for name, timing in measurement.timings.items():
-        _add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
+        add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
     if measurement.warnings:
         table.caption = Text("\n".join(f"warning: {warning}" for warning in measurement.warnings), style="yellow")
     return table
@@ -64,16 +62,16 @@ def measurement_table(measurement: Measurement) -> Table:
 def profile_table(profile: Profile) -> Group:
     """Return what a profile found: latency, groups with their stairs and legal widths, how well it predicts."""
     check = profile.validation
-    table = _table("channel group", "channels", "step", "cliffs at", "legal widths", "ms (dense)")
+    table = headed_table("channel group", "channels", "step", "cliffs at", "legal widths", "ms (dense)")
     levels = {variable.name: variable.levels for variable in profile.variables}
     for stairs in profile.staircases:
-        _add_row(
+        add_row(
             table,
             stairs.group,
             str(stairs.widths[-1]),
             str(stairs.step),
-            _numbers(stairs.cliffs) or "none",
-            _numbers(levels[stairs.group]),
+            wording.numbers_text(stairs.cliffs) or "none",
+            wording.numbers_text(levels[stairs.group]),
             f"{stairs.costs_ms[-1]:.{wording.decimals_for(profile.dense_ms) + 1}f}",
         )
     cpu = profile.fingerprint.get("cpu", "this machine")
@@ -96,12 +94,12 @@ def layers_csv(summary: RunSummary) -> str:
 
 
 def _before_and_after(summary: RunSummary) -> Table:
-    table = _table("", "dense", "pruned", "change", "")
+    table = headed_table("", "dense", "pruned", "change", "")
     table.columns[-1].justify = "left"
     for row in (*_latency_rows(summary), *_size_rows(summary.dense_size, summary.pruned_size)):
-        _add_row(table, *row)
+        add_row(table, *row)
     if summary.removed_blocks:
-        _add_row(table, "blocks removed", "", str(len(summary.removed_blocks)), "", wording.listing(summary.removed_blocks))
+        add_row(table, "blocks removed", "", str(len(summary.removed_blocks)), "", wording.listing(summary.removed_blocks))
     return table
 
 
@@ -132,11 +130,11 @@ def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]
 
 
 def _accuracy_table(stages: tuple[Stage, ...]) -> Table:
-    table = _table("accuracy, measured", "right", "95 % interval", "images")
+    table = headed_table("accuracy, measured", "right", "95 % interval", "images")
     for stage in stages:
         low, high = wording.wilson_interval(stage)
         accuracy = wording.percent_text(stage.accuracy_frac, 2)
-        _add_row(table, stage.name, accuracy, f"{100 * low:.2f} to {100 * high:.2f}", f"{stage.n_correct:,} of {stage.n:,}")
+        add_row(table, stage.name, accuracy, f"{100 * low:.2f} to {100 * high:.2f}", f"{stage.n_correct:,} of {stage.n:,}")
     return table
 
 
@@ -148,7 +146,8 @@ def _timing_cells(timing: Timing, decimals: int, *, is_reference: bool) -> tuple
     return wording.ms_text(timing.latency_ms, decimals), intervals[0], *ratios, str(timing.n)
 
 
-def _table(*headings: str) -> Table:
+def headed_table(*headings: str) -> Table:
+    """Return an empty table, all columns but the first to the right."""
     from rich import box
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
@@ -157,13 +156,6 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _add_row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Add cells as plain text: names may hold what rich would read as markup."""
     table.add_row(*map(Text, cells))
-
-
-def _numbers(numbers: tuple[int, ...]) -> str:
-    if len(numbers) <= _N_LEVELS_SHOWN:
-        return " ".join(map(str, numbers))
-    half = _N_LEVELS_SHOWN // 2
-    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"

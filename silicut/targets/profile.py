@@ -192,10 +192,8 @@ def profile_network(
         NothingToPrune: the network has no channel group.
     """
     cache, options = cache or Cache(), options or ProfileOptions()
-    key = {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
-           "options": options.to_json()}  # fmt: skip
-    with contextlib.suppress(BadFile):  # one of another version is made again
-        return Profile.from_json(cache.get(key), "cached profile")
+    if (cached := cached_profile(network, engine, cache=cache, options=options)) is not None:
+        return cached
     bench = Bench.open(network, engine, cache)
     if not bench.channels.groups:
         reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in bench.channels.frozen[:5])
@@ -204,8 +202,31 @@ def profile_network(
         profile = _Profiler(bench, network.structure_hash, options, progress).run()
     finally:
         bench.close()
-    cache.put(key, profile.to_json())
+    cache.put(_key(network, engine, options), profile.to_json())
     return profile
+
+
+def cached_profile(
+    network: Network, engine: Engine, *, cache: Cache | None = None, options: ProfileOptions | None = None
+) -> Profile | None:
+    """Return the profile that `profile_network` has made of the network before, None where there is none.
+
+    Args:
+        network: as captured.
+        engine: where it was measured.
+        cache: where profiles are kept; the user's cache folder by default.
+        options: those it was made with.
+    """
+    with contextlib.suppress(BadFile):  # one of another version is made again
+        return Profile.from_json(
+            (cache or Cache()).get(_key(network, engine, options or ProfileOptions())), "cached profile"
+        )
+    return None
+
+
+def _key(network: Network, engine: Engine, options: ProfileOptions) -> dict[str, Any]:
+    return {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
+            "options": options.to_json()}  # fmt: skip
 
 
 @dataclass
