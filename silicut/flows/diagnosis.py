@@ -104,8 +104,8 @@ class Diagnosis:
             cause="coarse steps",
             frac=frac,
             sentence=f"In {len(coarse)} of {len(self._groups)} groups nothing is saved before "
-            f"{wording.percent_text(COARSE_FRAC, 0)} or more of the channels go: below {self.widths[example]} the next width "
-            f"of {example} that pays is {following[example]}.",
+            f"{wording.percent_text(COARSE_FRAC, 0)} or more of the channels go: below {self.widths[example]} the next "
+            f"width of {example} that pays is {following[example]}.",
             advice="Taking away fewer channels than a step only costs accuracy; keep to the legal widths.",
         )
 

@@ -56,7 +56,7 @@ def test_shared_filters_are_a_tie():
             head=head(11),
         )
     )
-    shared = [operator.name for operator in network.operators if operator.kind == "conv2d"][0]
+    shared = next(operator.name for operator in network.operators if operator.kind == "conv2d")
     (other,) = set(makers(network, find_channels(network).group(shared))) - {shared}
     assert found(network, shared, shared) == {other: ("shared.weight",)}
 
