@@ -75,7 +75,7 @@ class Search(Part):
         value: what the plan reaches of it, any unit.
         solver: name of the solver.
         bound: no plan within the same predicted budget has a greater value.
-        gap_frac: (bound - value) / |value|, >= 0.
+        gap_frac: (bound - value) / abs(value), >= 0.
     """
 
     value_function: str

@@ -97,7 +97,7 @@ class Validation:
         predicted_ms: overhead plus the sum of the costs of the layers that are left.
         isolated_ms: the sum of layers each measured alone in a session of its own, on the scale of the dense network.
         r2: coefficient of determination of the prediction.
-        mean_error_frac, max_error_frac: of |predicted / measured - 1|.
+        mean_error_frac, max_error_frac: of abs(predicted / measured - 1).
         isolated_mean_error_frac, isolated_max_error_frac: the same for the isolated sum; 0 where it was not measured.
         n_removed_blocks: residual blocks that were removed from each; empty where nobody counted.
     """

@@ -1,0 +1,54 @@
+"""Run a page's commands and write down what they printed: `python docs/record.py docs/tutorial.md`.
+
+Python blocks with a caption are written to that file, console blocks are run line by line ("$ command") in one new folder,
+and what came on standard output takes the place of what stood below the command. Progress on standard error is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_BLOCK = re.compile(r"^```(?P<kind>console|\{code-block\} python\n:caption: (?P<file>\S+))\n(?P<body>.*?)^```$", re.M | re.S)
+
+
+def main(page: Path) -> None:
+    """Run a page and rewrite it."""
+    text = page.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        page.write_text(_BLOCK.sub(lambda block: _done(block, Path(folder)), text), encoding="utf-8")
+
+
+def _done(block: re.Match[str], folder: Path) -> str:
+    if block["file"]:
+        (folder / block["file"]).write_text(block["body"].lstrip("\n"), encoding="utf-8")
+        return block[0]
+    commands = [line[2:] for line in block["body"].splitlines() if line.startswith("$ ")]
+    return "```console\n" + "\n".join(f"$ {command}\n{_output(command, folder)}" for command in commands) + "```"
+
+
+def _output(command: str, folder: Path) -> str:
+    started = time.monotonic()
+    here = {"PYTHONPATH": str(Path(__file__).parents[1]), "XDG_CACHE_HOME": str(folder / ".cache"), "COLUMNS": "100"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=os.environ | here | {"PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    print(f"{time.monotonic() - started:6.1f} s  {command}", file=sys.stderr)
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
