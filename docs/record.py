@@ -1,7 +1,8 @@
 """Run a page's commands and write down what they printed: `python docs/record.py docs/tutorial.md`.
 
-Python blocks with a caption are written to that file, console blocks are run line by line ("$ command") in one new folder,
-and what came on standard output takes the place of what stood below the command. Progress on standard error is left out.
+Python blocks with a caption are written to that file, console blocks are run line by line ("$ command", on further lines behind
+a backslash "> ...") in one new folder, and what came on standard output takes the place of what stood below the command. Progress
+on standard error is left out.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ def _done(block: re.Match[str], folder: Path) -> str:
     if block["file"]:
         (folder / block["file"]).write_text(block["body"].lstrip("\n"), encoding="utf-8")
         return block[0]
-    commands = [line[2:] for line in block["body"].splitlines() if line.startswith("$ ")]
+    commands = re.findall(r"^\$ ((?:.*\\\n> )*.*)$", block["body"], re.M)
     return "```console\n" + "\n".join(f"$ {command}\n{_output(command, folder)}" for command in commands) + "```"
 
 
-def _output(command: str, folder: Path) -> str:
+def _output(shown: str, folder: Path) -> str:
+    command = shown.replace("\\\n> ", "")
     started = time.monotonic()
     here = {"PYTHONPATH": str(Path(__file__).parents[1]), "XDG_CACHE_HOME": str(folder / ".cache"), "COLUMNS": "100"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -23,7 +23,7 @@ LAUNCH_BOUND_FRAC = 0.5
 COARSE_FRAC = 0.25
 """A group's steps are coarse where at least this share of its channels must go before anything is saved."""
 MACS_PER_BYTE = 4.0
-"""Layers that do fewer multiply-accumulates for each byte they move wait for memory (a 1x1 convolution of 64 to 64 channels
+"""Layers that do fewer multiply-accumulates for each byte they move wait for memory on most machines (a 1x1 convolution of 64 to 64 channels
 does 8, a depthwise 3x3 about 1)."""
 _NOTABLE_FRAC = 0.05  # a cause that concerns less of the latency is not named
 _MEMORY_FRAC = 0.2
@@ -87,7 +87,7 @@ class Diagnosis:
         return Finding(
             cause="launch-bound",
             frac=parts.launch_frac,
-            sentence=f"{spent} go into starting operators, which take that long at the smallest widths too.",
+            sentence=f"{spent} are left at the smallest widths, where little but starting operators is done.",
             advice=f"{removal or 'Narrowing saves little: '}run a larger batch, or, on a GPU, replay the network as one "
             "CUDA graph.",
         )
@@ -159,8 +159,8 @@ class Diagnosis:
         return Finding(
             cause="memory-bound",
             frac=frac,
-            sentence=f"{len(names)} layers do fewer than {MACS_PER_BYTE:g} multiply-accumulates for each byte they move, so "
-            f"they wait for memory: {wording.listing(longest)}.",
+            sentence=f"{len(names)} layers do fewer than {MACS_PER_BYTE:g} multiply-accumulates for each byte they move, "
+            f"which on most machines makes memory the limit: {wording.listing(longest)}.",
             advice="Half the width is half their time at best, not a quarter; smaller maps or numbers (int8) save more.",
         )
 
