@@ -1,8 +1,8 @@
 """Run a page's commands and write down what they printed: `python docs/record.py docs/tutorial.md`.
 
-Python blocks with a caption are written to that file, console blocks are run line by line ("$ command", on further lines behind
-a backslash "> ...") in one new folder, and what came on standard output takes the place of what stood below the command. Progress
-on standard error is left out.
+Python blocks with a caption are written to that file. Console blocks are run line by line in one new folder: "$ command",
+which a backslash continues on the next line behind "> ". What comes on standard output takes the place of what stood below
+the command; progress on standard error is left out.
 """
 
 from __future__ import annotations

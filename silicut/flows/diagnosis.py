@@ -23,8 +23,8 @@ LAUNCH_BOUND_FRAC = 0.5
 COARSE_FRAC = 0.25
 """A group's steps are coarse where at least this share of its channels must go before anything is saved."""
 MACS_PER_BYTE = 4.0
-"""Layers that do fewer multiply-accumulates for each byte they move wait for memory on most machines (a 1x1 convolution of 64 to 64 channels
-does 8, a depthwise 3x3 about 1)."""
+"""Layers that do fewer multiply-accumulates for each byte they move wait for memory on most machines (a 1x1 convolution of
+64 to 64 channels does 8, a depthwise 3x3 about 1)."""
 _NOTABLE_FRAC = 0.05  # a cause that concerns less of the latency is not named
 _MEMORY_FRAC = 0.2
 _FLOAT_BYTES = 4
