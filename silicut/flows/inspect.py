@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -84,10 +84,12 @@ def explain(network: Network, layer: str) -> Explanation:
         )
         raise ConfigError(f"layer must be an operator of the network, such as {' or '.join(map(repr, near))}, not {layer!r}")
     operator = look.operators[layer]
+    roles = tuple(role for group in look.channels.groups if (role := look.role(operator, group)) is not None)
+    made_by = {layer} if roles else look.sources(layer)
     return Explanation(
         place=look.place(layer),
-        roles=tuple(role for group in look.channels.groups if (role := look.role(operator, group)) is not None),
-        frozen=tuple(look.frozen(frozen) for frozen in look.channels.frozen if layer in frozen.operators),
+        roles=roles,
+        frozen=tuple(look.frozen(frozen) for frozen in look.channels.frozen if made_by.intersection(frozen.operators)),
         block=next((block.name for block in look.blocks if layer in block.operators), ""),
     )
 
@@ -193,21 +195,35 @@ class _Look:
             addition=self.place(block.addition),
             layers=self.places(layers),
             groups=block.inner_groups,
-            n_parameters=sum(self.network.parameters[name].size for name in parameters),
+            n_parameters=sum(self.network.parameters[name].size for name in parameters if self._read_only_by(name, gone)),
             n_macs=sum(self.macs.get(o.name, 0) for o in gone),
-            ms=None if self.profile is None else math.fsum(self.layers_ms.get(name, 0.0) for name in block.operators),
+            ms=self._sum_ms(block.operators),
         )
 
     def frozen(self, frozen: FrozenChannels) -> FrozenInspection:
-        fixed = set() if self.profile is None else {layer.name for layer in self.profile.layers if layer.table is None}
+        changing = set() if self.profile is None else {la.name for la in self.profile.layers if la.table is not None}
         return FrozenInspection(
             layers=self.places(frozen.operators),
             n_channels=frozen.n_channels,
             reason=frozen.reason,
-            ms=None
-            if self.profile is None
-            else math.fsum(self.layers_ms[name] for name in fixed.intersection(frozen.operators)),
+            ms=self._sum_ms(set(frozen.operators) - changing),
         )
+
+    def _sum_ms(self, layers: Iterable[str]) -> float | None:
+        return None if self.profile is None else math.fsum(self.layers_ms.get(name, 0.0) for name in layers)
+
+    def _read_only_by(self, parameter: str, operators: Sequence[Operator]) -> bool:
+        return {o.name for o in self.network.consumers[parameter]} <= {o.name for o in operators}
+
+    def sources(self, name: str) -> set[str]:
+        """Return an operator and what it passes on: operators before it, back to the nearest ones with parameters."""
+        found, new = set[str](), {name}
+        while new:
+            found |= new
+            without = [self.operators[n] for n in new if not self.network.trainable.intersection(self.operators[n].refs())]
+            read = {ref for operator in without for ref in operator.refs()} & self.network.producer.keys()
+            new = {self.network.producer[ref].name for ref in read} - found
+        return found
 
     def role(self, operator: Operator, group: ChannelGroup) -> Role | None:
         """Return what an operator does with a group, None where it does not touch it."""

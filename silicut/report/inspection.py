@@ -186,7 +186,7 @@ class Explanation(Record):
     Attributes:
         place: the operator.
         roles: what it does with which groups; empty where it touches none.
-        frozen: channels it makes that must stay.
+        frozen: channels it makes that must stay; where it touches no group, also those that it only passes on.
         block: the removable residual block it is part of, or "".
     """
 

@@ -50,7 +50,7 @@ def explanation_view(explanation: Explanation) -> Group:
     parts: list[RenderableType] = [
         Text(f"{place.name}: {place.kind}{f', {place.source}' if place.source else ''}", style="bold")
     ]
-    parts += [Text(f"{f.n_channels} channels it makes must stay: {f.reason}.") for f in explanation.frozen]
+    parts += [Text(_stays(frozen, place)) for frozen in explanation.frozen]
     for role in explanation.roles:
         parts += _role_view(role, explanation.place.name)
     if not explanation.roles and not explanation.frozen:
@@ -132,6 +132,12 @@ def _frozen_table(inspection: Inspection) -> Table:
 def _why(frozen: FrozenInspection) -> str:
     ms = f"; takes {wording.ms_text(frozen.ms)} whatever is pruned" if frozen.ms else ""
     return frozen.reason + ms
+
+
+def _stays(frozen: FrozenInspection, place: Place) -> str:
+    if place in frozen.layers:
+        return f"{frozen.n_channels} channels it makes must stay: {frozen.reason}."
+    return f"It passes on {frozen.n_channels} channels of {_names(frozen.layers)}, which must stay: {frozen.reason}."
 
 
 def _names(places: Sequence[Place], n_shown: int = _N_SHOWN) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small_networks as nets
 import torch
+from random_networks import RandomNetwork
 from synthetic_engine import SyntheticEngine
 from torch import nn
 
@@ -96,6 +97,38 @@ def test_frozen_channels_have_a_reason_with_the_line():
     assert explanation.frozen == (first,)
     assert explanation.roles == ()
     assert [role.verb for role in explain(network, "second").roles] == ["makes"]
+    passes = explain(network, "cumsum")
+    assert (passes.frozen, passes.roles) == ((first,), ())
+    assert explain(network, "relu").frozen == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_operator_of_a_random_network_is_explained(seed):
+    network = capture(RandomNetwork(seed).eval(), torch.zeros(2, 3, 8, 8))
+    inspection = inspect(network)
+    makers = {place.name for group in inspection.groups for place in group.producers}
+    stay = {place.name for frozen in inspection.frozen for place in frozen.layers}
+    for operator in network.operators:
+        explanation = explain(network, operator.name)
+        assert (operator.name in makers) == any(role.verb == "makes" for role in explanation.roles)
+        assert (operator.name in stay) == any(explanation.place in frozen.layers for frozen in explanation.frozen)
+
+
+def test_parameters_that_are_read_elsewhere_too_do_not_go_with_a_block():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
+            self.inner = nn.Conv2d(8, 4, 1)
+            self.outer = nn.Conv2d(4, 8, 1)
+
+        def forward(self, x):
+            x = self.conv(self.stem(x))
+            x = x + self.outer(torch.relu(self.inner(self.conv(x))))
+            return self.head(x.mean((2, 3)))
+
+    (block,) = inspect(capture(Shared().eval(), torch.zeros(1, 3, 4, 4))).blocks
+    assert block.n_parameters == (8 * 4 + 4) + (4 * 8 + 8)
 
 
 def test_a_profile_adds_milliseconds_and_stairs(profiled):

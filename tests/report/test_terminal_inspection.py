@@ -121,6 +121,8 @@ def test_an_explanation_names_ties_readers_reasons_and_the_block():
         "Read by head.",
         "It goes when the residual block b is removed.",
     ]
+    passed = text_of(explanation_view(Explanation(place=ADD, roles=(), frozen=(frozen,))))
+    assert "It passes on 3 channels of conv (net.py:5), which must stay: cumsum" in passed
     assert "It touches no channels" in text_of(explanation_view(Explanation(place=CONV, roles=(), frozen=())))
 
 
