@@ -1,8 +1,8 @@
-"""Run a page's commands and write down what they printed: `python docs/record.py docs/tutorial.md`.
+"""Run a page's commands and write down what they printed: `python docs/record.py docs/tutorial.md [FOLDER]`.
 
 Python blocks with a caption are written to that file. Console blocks are run line by line in one new folder: "$ command",
 which a backslash continues on the next line behind "> ". What comes on standard output takes the place of what stood below
-the command; progress on standard error is left out.
+the command; progress on standard error is left out. With FOLDER, a new one, what the commands made stays there.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 _BLOCK = re.compile(r"^```(?P<kind>console|\{code-block\} python\n:caption: (?P<file>\S+))\n(?P<body>.*?)^```$", re.M | re.S)
 
 
-def main(page: Path) -> None:
-    """Run a page and rewrite it."""
+def main(page: Path, folder: Path) -> None:
+    """Run a page in a folder and rewrite it."""
+    folder.mkdir(parents=True, exist_ok=True)
     text = page.read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        page.write_text(_BLOCK.sub(lambda block: _done(block, Path(folder)), text), encoding="utf-8")
+    page.write_text(_BLOCK.sub(lambda block: _done(block, folder), text), encoding="utf-8")
 
 
 def _done(block: re.Match[str], folder: Path) -> str:
@@ -53,4 +53,5 @@ def _output(shown: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else temporary).resolve())

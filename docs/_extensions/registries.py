@@ -7,6 +7,7 @@ begin with "_") and the pages of the reference.
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import inspect
 import pkgutil
@@ -18,6 +19,7 @@ from typing import Any
 
 import silicut
 
+REPOSITORY = Path(__file__).parents[2]
 ROOMS = "records graph search training compress targets zoo report flows".split()
 PUBLIC_MODULES = ("graph.ties", "graph.counting", "targets.profile", "flows.diagnosis", "flows.summary", "report.inspection")
 """Modules whose names are public although their room does not give them away."""
@@ -119,6 +121,18 @@ def errors() -> str:
     named = [kind for kind in kinds if kind not in (module.SilicutError, module.OutcomeError)]
     rows = [(code(k.__name__), "1" if issubclass(k, module.OutcomeError) else "2", first_sentence(k)) for k in named]
     return table(("error", "exit code", "meaning"), rows)
+
+
+def latency_model() -> str:
+    """Return how well sums of layers predicted whole networks, from the results of the benchmark."""
+    with (REPOSITORY / "bench" / "main_job" / "results" / "latency_model.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+
+    def percent(row: dict[str, str], kind: str) -> str:
+        return f"{100 * float(row[kind + 'mean_error_frac']):.1f} % ({100 * float(row[kind + 'max_error_frac']):.1f} %)"
+
+    headings = ("network", "fresh networks", "error of layers in the network: mean (greatest)", "of layers timed alone")
+    return table(headings, [(code(r["network"]), r["n"], percent(r, ""), percent(r, "isolated_")) for r in found])
 
 
 # What is not supported.
@@ -270,6 +284,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "_data.md": data,
     "_parts.md": parts,
     "_errors.md": errors,
+    "_latency_model.md": latency_model,
     "_operators.md": operators,
     "_refusals.md": refusals,
     "_commands.md": commands,
