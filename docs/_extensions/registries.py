@@ -20,9 +20,26 @@ from typing import Any
 import silicut
 
 REPOSITORY = Path(__file__).parents[2]
+REGISTRIES = {
+    "channel rules": "graph.channel_rules.RULES",
+    "commands": "cli.app.app",
+    "data": "zoo.data.registry.DATA_ENTRIES",
+    "engines": "targets.engines.ENGINES",
+    "networks": "zoo.registry.ENTRIES",
+    "onnx rules": "graph.onnx_rules.RULES",
+    "solvers": "search.solvers.SOLVERS",
+    "values": "flows.pruning_problem.VALUES",
+}
+"""Where the package keeps what it knows by name."""
 ROOMS = "records graph search training compress targets zoo report flows".split()
 PUBLIC_MODULES = ("graph.ties", "graph.counting", "targets.profile", "flows.diagnosis", "flows.summary", "report.inspection")
 """Modules whose names are public although their room does not give them away."""
+
+
+def registered(name: str) -> Any:
+    """Return one of the package's tables by its name in `REGISTRIES`."""
+    module, _, attribute = REGISTRIES[name].rpartition(".")
+    return getattr(importlib.import_module(f"silicut.{module}"), attribute)
 
 
 def first_sentence(thing: Any) -> str:
@@ -56,24 +73,20 @@ def rooms() -> str:
 
 def engines() -> str:
     """Return the engines by name."""
-    from silicut.targets import ENGINES
-
-    return table(("engine", "what it is"), [(code(name), first_sentence(made)) for name, made in ENGINES.items()])
+    rows = [(code(name), first_sentence(made)) for name, made in registered("engines").items()]
+    return table(("engine", "what it is"), rows)
 
 
 def solvers() -> str:
     """Return the solvers by name."""
-    from silicut.search import SOLVERS
-
-    modules = {name: importlib.import_module(f"silicut.search.{name}") for name in SOLVERS}
+    modules = {name: importlib.import_module(f"silicut.search.{name}") for name in registered("solvers")}
     return table(("solver", "what it does"), [(code(name), first_sentence(module)) for name, module in modules.items()])
 
 
 def values() -> str:
     """Return the value functions by name."""
-    from silicut.flows.pruning_problem import VALUES
-
-    return table(("value", "what it is"), [(code(name), first_sentence(_function("compress", name))) for name in VALUES])
+    rows = [(code(name), first_sentence(_function("compress", name))) for name in registered("values")]
+    return table(("value", "what it is"), rows)
 
 
 def _function(room: str, name: str) -> Any:
@@ -88,21 +101,19 @@ def _function(room: str, name: str) -> Any:
 
 def networks() -> str:
     """Return the networks of the zoo."""
-    from silicut.zoo import ENTRIES, bundled_names
+    from silicut.zoo import bundled_names
 
     def row(entry: Any) -> tuple[str, ...]:
         size = "x".join(map(str, entry.input_shape))
         return code(entry.name), entry.summary, size, "yes" if entry.name in bundled_names() else ""
 
-    return table(("network", "what it is", "input", "weights come along"), map(row, ENTRIES))
+    return table(("network", "what it is", "input", "weights come along"), map(row, registered("networks")))
 
 
 def data() -> str:
     """Return the kinds of data."""
-    from silicut.zoo import DATA_ENTRIES
-
-    names = [code(f"{entry.name}:DIR" if entry.needs_folder else entry.name) for entry in DATA_ENTRIES]
-    return table(("data", "what it is"), [(n, e.summary) for n, e in zip(names, DATA_ENTRIES, strict=True)])
+    rows = [(code(f"{e.name}:DIR" if e.needs_folder else e.name), e.summary) for e in registered("data")]
+    return table(("data", "what it is"), rows)
 
 
 def parts() -> str:
@@ -140,23 +151,19 @@ def latency_model() -> str:
 
 def operators() -> str:
     """Return which operators channels are followed through, and which are written into ONNX files."""
-    from silicut.graph.channel_rules import RULES as CHANNELS
-    from silicut.graph.onnx_rules import RULES as ONNX
-
+    followed, written = registered("channel rules").keys(), registered("onnx rules").keys()
     kinds = {
-        "Pruned through and written": CHANNELS.keys() & ONNX.keys(),
-        "Pruned through, but refused by the ONNX writer": CHANNELS.keys() - ONNX.keys(),
-        "Written, but frozen around": ONNX.keys() - CHANNELS.keys(),
+        "Pruned through and written": followed & written,
+        "Pruned through, but refused by the ONNX writer": followed - written,
+        "Written, but frozen around": written - followed,
     }
     return "\n\n".join(f"{title}\n: {', '.join(map(code, sorted(names))) or 'none'}" for title, names in kinds.items())
 
 
 def refusals() -> str:
     """Return the cases in which the rule of an operator does not follow its channels, read from the rules' source."""
-    from silicut.graph.channel_rules import RULES
-
     kinds: dict[Callable[..., Any], list[str]] = {}
-    for kind, rule in RULES.items():
+    for kind, rule in registered("channel rules").items():
         kinds.setdefault(rule, []).append(kind)
     rows = []
     for rule, names in kinds.items():
@@ -193,10 +200,8 @@ def commands() -> str:
     """Return the help of every command."""
     import typer
 
-    from silicut.cli.app import app
-
     parts = []
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in typer.main.get_command(registered("commands")).commands.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         usage = " ".join(["silicut", name, *(_metavar(p) for p in arguments), "[options]"])
         parts += [f"## silicut {name}", command.help or "", f"```text\n{usage}\n```", _options(command.params)]
