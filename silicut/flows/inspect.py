@@ -76,12 +76,7 @@ def explain(network: Network, layer: str) -> Explanation:
     """
     look = _Look(network, None)
     if layer not in look.operators:
-        near = difflib.get_close_matches(layer, look.operators, n=_N_NAMES, cutoff=0.5)
-        near = (
-            near
-            or [name for name in look.operators if layer and layer in name][:_N_NAMES]
-            or list(look.operators)[:_N_NAMES]
-        )
+        near = _nearest(layer, list(look.operators))
         raise ConfigError(f"layer must be an operator of the network, such as {' or '.join(map(repr, near))}, not {layer!r}")
     operator = look.operators[layer]
     roles = tuple(role for group in look.channels.groups if (role := look.role(operator, group)) is not None)
@@ -92,6 +87,13 @@ def explain(network: Network, layer: str) -> Explanation:
         frozen=tuple(look.frozen(frozen) for frozen in look.channels.frozen if made_by.intersection(frozen.operators)),
         block=next((block.name for block in look.blocks if layer in block.operators), ""),
     )
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return the names most like one, else those that hold it, else the first ones."""
+    similar = difflib.get_close_matches(name, known, n=_N_NAMES, cutoff=0.5)
+    holding = [other for other in known if name and name in other]
+    return (similar or holding or list(known))[:_N_NAMES]
 
 
 @dataclass(frozen=True)
