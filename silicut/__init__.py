@@ -13,6 +13,8 @@ from silicut.version import __version__
 if TYPE_CHECKING:
     from silicut.compress import Plan as Plan
     from silicut.compress import Restrictions as Restrictions
+    from silicut.flows.inspect import explain as explain
+    from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
     from silicut.flows.load import kept_parts as kept_parts
     from silicut.flows.load import load as load
@@ -41,6 +43,8 @@ _PLACES = {
     "apply": "flows.load",
     "engine": "targets",
     "kept_parts": "flows.load",
+    "explain": "flows.inspect",
+    "inspect": "flows.inspect",
     "load": "flows.load",
     "measure": "targets",
     "profile_network": "targets.profile",
@@ -61,6 +65,8 @@ __all__ = [
     "__version__",
     "apply",
     "engine",
+    "explain",
+    "inspect",
     "kept_parts",
     "load",
     "measure",

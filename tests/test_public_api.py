@@ -35,6 +35,8 @@ def test_the_names_are_those_that_are_promised():
         "apply",
         "engine",
         "kept_parts",
+        "explain",
+        "inspect",
         "load",
         "measure",
         "profile_network",

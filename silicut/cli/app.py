@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from silicut.cli.doctor import doctor
+from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, profile, measure, doctor):
+for command in (prune, inspect, profile, measure, doctor):
     app.command()(command)
 
 

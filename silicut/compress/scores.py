@@ -29,6 +29,7 @@ class GroupScore:
 
 
 Scores = Mapping[str, GroupScore]
+"""The worth of every group's channels, by name of the group."""
 
 
 def relative_energy(network: Network, group: ChannelGroup) -> np.ndarray:

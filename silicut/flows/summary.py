@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from silicut.compress import FILE_BYTES, MACS, PARAMETERS
+from silicut.flows.diagnosis import Diagnosis
 from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
@@ -47,6 +48,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
     layers = _layers(result, subject, widths, scale)
+    diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -85,6 +87,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         size_budgets=_size_budgets(result),
         values=_values(result),
         drops=tuple(TriedDrop(**asdict(drop)) for drop in result.drops),
+        parts=diagnosis.parts,
+        findings=diagnosis.findings(),
     )
 
 

@@ -15,13 +15,19 @@ def n_macs(network: Network) -> int:
     n_macs = elements of the output times the weights that make one of them; of a transposed convolution, elements of the
     input times the weights that read one of them.
     """
+    return sum(macs_by_operator(network).values())
+
+
+def macs_by_operator(network: Network) -> dict[str, int]:
+    """Return the multiply-accumulates of each convolution and linear layer for one input, by operator name."""
     shapes = [network.tensors[name].shape for name in network.inputs]
     n_images = next((abs(shape[0]) for shape in shapes if shape), 1)  # as captured, where the batch is not free
-    total = 0
+    macs = {}
     for operator in network.operators:
         if operator.kind in _LAYERS:
             weight = network.parameters.get(operator.arguments["weight"].name)
             if weight is not None:
                 counted = operator.arguments["input"].name if "transpose" in operator.kind else operator.outputs[0]
-                total += math.prod(network.tensors[counted].sizes(1)) * math.prod(weight.shape[1:])
-    return total // n_images
+                n_counted = math.prod(network.tensors[counted].sizes(1))
+                macs[operator.name] = n_counted * math.prod(weight.shape[1:]) // n_images
+    return macs

@@ -53,6 +53,8 @@ def render_page(summary: RunSummary) -> str:
             n_panels_shown=_N_PANELS_SHOWN,
             figures=_figures(summary),
             validation_sentences=wording.validation_sentences(summary.validation) if summary.validation else [],
+            part_rows=wording.part_rows(summary.parts) if summary.parts else [],
+            no_cause=wording.NO_CAUSE,
             fingerprint=_plain_values(summary.fingerprint),
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )
@@ -88,6 +90,7 @@ def page_environment() -> Any:
         "change": wording.change_text,
         "error": wording.error_text,
         "interval": wording.interval_text,
+        "parts_sentence": wording.parts_sentence,
     }
     return environment
 

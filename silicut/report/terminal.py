@@ -27,8 +27,6 @@ CSV_COLUMNS = (
 )
 """The columns of `layers_csv`: the fields of `LayerSummary`."""
 
-_N_LEVELS_SHOWN = 8
-
 
 def summary_table(summary: RunSummary) -> Group:
     """Return a run's findings: headline, latency and size before and after, accuracy by stage, outcome and warnings."""
@@ -78,8 +76,8 @@ def profile_table(profile: Profile) -> Group:
             stairs.group,
             str(stairs.widths[-1]),
             str(stairs.step),
-            _numbers(stairs.cliffs) or "none",
-            _numbers(levels[stairs.group]),
+            wording.numbers_text(stairs.cliffs) or "none",
+            wording.numbers_text(levels[stairs.group]),
             f"{stairs.costs_ms[-1]:.{wording.decimals_for(profile.dense_ms) + 1}f}",
         )
     cpu = profile.fingerprint.get("cpu", "this machine")
@@ -201,10 +199,3 @@ def headed_table(*headings: str) -> Table:
 def add_row(table: Table, *cells: str) -> None:
     """Add cells as plain text: names may hold what rich would read as markup."""
     table.add_row(*map(Text, cells))
-
-
-def _numbers(numbers: tuple[int, ...]) -> str:
-    if len(numbers) <= _N_LEVELS_SHOWN:
-        return " ".join(map(str, numbers))
-    half = _N_LEVELS_SHOWN // 2
-    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from silicut.report.comparisons import TriedDrop
+from silicut.report.findings import LatencyParts
 from silicut.report.summary import Latency, RunSummary, Stage
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
 
 _Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 _NBSP = "\u00a0"
+
+_NARROWING = "what narrowing could save"
+NO_CAUSE = "None of the known causes of a network that gets no faster applies."
+"""What is said where there are no findings."""
 
 
 def decimals_for(smallest: float, n_digits: int = 3) -> int:
@@ -127,6 +132,42 @@ def drop_sentence(drop: TriedDrop) -> str:
     verdict = "little enough" if drop.is_allowed else "too much"
     return (
         f"tried {percent_text(drop.limit_frac)} of the dense latency: {drop.drop:.4g} lost after a short recovery, {verdict}"
+    )
+
+
+def numbers_text(numbers: Sequence[int], n_shown: int = 8) -> str:
+    """Return numbers in a row, those in the middle left out where there are many.
+
+    Example:
+        >>> numbers_text([4, 8, 12]), numbers_text(range(20), 4)
+        ('4 8 12', '0 1 ... 18 19')
+    """
+    if len(numbers) <= n_shown:
+        return " ".join(map(str, numbers))
+    half = n_shown // 2
+    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"
+
+
+def part_rows(parts: LatencyParts) -> list[tuple[str, float]]:
+    """Return the parts of a latency that are not 0, named, in milliseconds; what widths can change comes first."""
+    rows = (
+        (_NARROWING, parts.narrowing_ms),
+        ("layers at their smallest widths", parts.least_ms),
+        ("calls, input and output", parts.overhead_ms),
+        ("layers whose channels must stay", parts.frozen_ms),
+        ("layers on no channel group", parts.untouched_ms),
+    )
+    decimals = shared_decimals((parts.total_ms,))
+    return [(name, ms) for name, ms in rows if round(ms, decimals) > 0]
+
+
+def parts_sentence(parts: LatencyParts) -> str:
+    """Return in one sentence how much of a latency depends on widths, and what the rest is."""
+    decimals = shared_decimals((parts.total_ms,))
+    rest = [f"{ms_text(ms, decimals)} in {name}" for name, ms in part_rows(parts) if name != _NARROWING]
+    return (
+        f"Of {ms_text(parts.total_ms, decimals)}, widths can change {ms_text(parts.narrowing_ms, decimals)} "
+        f"({percent_text(1 - parts.fixed_frac, 0)})" + (f"; the rest is {listing(rest, 4)}." if rest else ".")
     )
 
 

@@ -99,7 +99,7 @@ class Validation:
         predicted_ms: overhead plus the sum of the costs of the layers that are left.
         isolated_ms: the sum of layers each measured alone in a session of its own, on the scale of the dense network.
         r2: coefficient of determination of the prediction.
-        mean_error_frac, max_error_frac: of |predicted / measured - 1|.
+        mean_error_frac, max_error_frac: of abs(predicted / measured - 1).
         isolated_mean_error_frac, isolated_max_error_frac: the same for the isolated sum; 0 where it was not measured.
         n_removed_blocks: residual blocks that were removed from each; empty where nobody counted.
     """
@@ -198,15 +198,14 @@ def profile_network(
         NothingToPrune: the network has no channel group.
     """
     cache, options = cache or Cache(), options or ProfileOptions()
-    key = profile_key(network, engine, options)
-    with contextlib.suppress(BadFile):  # one of another version is made again
-        return Profile.from_json(cache.get(key), "cached profile")
+    if (cached := cached_profile(network, engine, cache=cache, options=options)) is not None:
+        return cached
     bench = Bench.open(network, engine, cache)
     try:
         profile = Profiler(bench, network.structure_hash, options, progress).run()
     finally:
         bench.close()
-    cache.put(key, profile.to_json())
+    cache.put(profile_key(network, engine, options), profile.to_json())
     return profile
 
 
@@ -218,6 +217,24 @@ def remember(profile: Profile, cache: Cache) -> None:
 def profile_key(network: Network, engine: Engine, options: ProfileOptions) -> dict[str, Any]:
     """Return what a profile is kept under in a cache."""
     return _key(network.structure_hash, engine.fingerprint(), options)
+
+
+def cached_profile(
+    network: Network, engine: Engine, *, cache: Cache | None = None, options: ProfileOptions | None = None
+) -> Profile | None:
+    """Return the profile that `profile_network` has made of the network before, None where there is none.
+
+    Args:
+        network: as captured.
+        engine: where it was measured.
+        cache: where profiles are kept; the user's cache folder by default.
+        options: those it was made with.
+    """
+    with contextlib.suppress(BadFile):  # one of another version is made again
+        return Profile.from_json(
+            (cache or Cache()).get(profile_key(network, engine, options or ProfileOptions())), "cached profile"
+        )
+    return None
 
 
 def _key(network_hash: str, fingerprint: Mapping[str, Any], options: ProfileOptions) -> dict[str, Any]:
