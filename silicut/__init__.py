@@ -13,7 +13,10 @@ from silicut.version import __version__
 if TYPE_CHECKING:
     from silicut.compress import Plan as Plan
     from silicut.compress import Restrictions as Restrictions
+    from silicut.flows.inspect import explain as explain
+    from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
+    from silicut.flows.load import kept_parts as kept_parts
     from silicut.flows.load import load as load
     from silicut.flows.prune import PAPER as PAPER
     from silicut.flows.prune import Pruned as Pruned
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from silicut.targets.profile import ProfileOptions as ProfileOptions
     from silicut.targets.profile import profile_network as profile_network
     from silicut.training import Recipe as Recipe
+    from silicut.training import sliced_optimizer_state as sliced_optimizer_state
+    from silicut.training import sliced_state_dict as sliced_state_dict
 
 _PLACES = {
     "PAPER": "flows.prune",
@@ -37,10 +42,15 @@ _PLACES = {
     "Restrictions": "compress",
     "apply": "flows.load",
     "engine": "targets",
+    "explain": "flows.inspect",
+    "inspect": "flows.inspect",
+    "kept_parts": "flows.load",
     "load": "flows.load",
     "measure": "targets",
     "profile_network": "targets.profile",
     "prune": "flows.prune",
+    "sliced_optimizer_state": "training",
+    "sliced_state_dict": "training",
 }
 
 __all__ = [
@@ -55,10 +65,15 @@ __all__ = [
     "__version__",
     "apply",
     "engine",
+    "explain",
+    "inspect",
+    "kept_parts",
     "load",
     "measure",
     "profile_network",
     "prune",
+    "sliced_optimizer_state",
+    "sliced_state_dict",
 ]
 
 

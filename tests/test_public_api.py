@@ -34,10 +34,15 @@ def test_the_names_are_those_that_are_promised():
         "__version__",
         "apply",
         "engine",
+        "explain",
+        "inspect",
+        "kept_parts",
         "load",
         "measure",
         "profile_network",
         "prune",
+        "sliced_optimizer_state",
+        "sliced_state_dict",
     ]
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", silicut.__version__)
     assert isinstance(silicut.PAPER, silicut.PruneOptions)

@@ -25,7 +25,8 @@ def arguments(out: Path, cache: Path, *more: str) -> list[str]:
 
     It runs for some 20 us, so on a machine that runs other tests its latency may be known badly.
     """
-    fixed = ("--network", NETWORK, "--data", DATA, "--batch", str(BATCH), "--latency", "60%", "--training-batch", "32")
+    latency = () if "--latency" in more else ("--latency", "60%")
+    fixed = ("--network", NETWORK, "--data", DATA, "--batch", str(BATCH), *latency, "--training-batch", "32")
     return ["prune", *fixed, "--noise", "1000", "--epochs", "2", "--out", str(out), "--cache", str(cache), *more]
 
 

@@ -92,7 +92,7 @@ def _circumstances(recipe: Recipe, results: list[EpochResult], n_threads: int) -
         "seed": recipe.seed,
         "recipe": recipe.hash,
         "seconds": round(sum(result.seconds for result in results)),
-        "precision": "bf16" if results[-1].is_bf16 else "fp32",
+        "precision": results[-1].precision,
         "n_threads": n_threads,
         "cpu": _cpu(),
         "torch": torch.__version__,

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from study import Table, example, load, show
 
 from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
-from silicut.compress import Restrictions
-from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem, score
+from silicut.compress import Restrictions, log_energy, sp_lamp
+from silicut.flows.latency import DENSE, PRUNED
+from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
 from silicut.flows.run_folder import RunFolder
 from silicut.flows.summary import Label, summarise, write_report
-from silicut.flows.verify import DENSE, PRUNED
 from silicut.graph import capture, fold_batch_norm
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, DoesNotFit
@@ -36,6 +36,7 @@ from silicut.zoo import open_data
 
 HERE = Path(__file__).parent
 NETWORKS = ("resnet56-projection", "resnet18-half", "resnet18")
+SCORES = {"sp-lamp": sp_lamp, "log-energy": log_energy}
 BUDGETS = {"resnet56-projection": (70, 60, 50, 40), "resnet18-half": (70, 50, 35), "resnet18": (70, 50, 35)}
 _WARM_S = 10.0  # a profile that took less was in the cache already
 ACCURACY = ("resnet18-half", "resnet56-projection", "resnet20", "resnet56")
@@ -94,12 +95,13 @@ class Study:
             captured, profile = self.profile(name)
             subject = Subject.of(captured)
             for value in ("sp-lamp", "log-energy"):
-                scores = score(subject, value)
+                scores = SCORES[value](subject.folded, subject.channels, subject.blocks)
                 for budget in (70, 50, 35):
                     limit_ms = budget / 100 * profile.dense_ms
 
                     def problem(target_ms: float, scores: Any = scores) -> Problem:
-                        return pruning_problem(subject, profile, scores, Restrictions(), target_ms)  # noqa: B023
+                        budgets = {LATENCY: target_ms}
+                        return pruning_problem(subject, {LATENCY: profile}, scores, Restrictions(), budgets)  # noqa: B023
 
                     for solver in ("coupled", "knapsack", "descent"):
                         if not rows.has(network=name, budget=budget, value=value, solver=solver):

@@ -31,7 +31,7 @@ import torch
 from study import Table, example, load, show
 
 from silicut import MeasureOptions, Pruned, PruneOptions, engine, measure, prune
-from silicut.flows.pruning_problem import VALUES
+from silicut.flows.values import VALUES
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the input was right but what was asked for cannot be had; 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import typer
 
 from silicut.cli.doctor import doctor
+from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, profile, measure, doctor):
+for command in (prune, inspect, profile, measure, doctor):
     app.command()(command)
 
 
@@ -82,5 +84,11 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _say(sentence: str, code: int) -> int:
+    """Print one sentence and return the exit code; of several processes only one says why they end."""
+    if "WORLD_SIZE" in os.environ:
+        from silicut.training import is_first_to_fail
+
+        if not is_first_to_fail():
+            return code
     print(f"silicut: {' '.join(sentence.split())}", file=sys.stderr)
     return code

@@ -57,3 +57,8 @@ def print_rich(*renderables: Any) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
     for renderable in renderables:
         console.print(renderable, soft_wrap=isinstance(renderable, str))
+
+
+def print_note(sentence: str) -> None:
+    """Print what a person should know but need not act on, on standard error."""
+    print(f"silicut: note: {sentence}", file=sys.stderr)

@@ -10,13 +10,17 @@ from typer import Option
 from silicut.cli.console import print_json, print_rich
 
 _PARTS = (
-    ("torch", "", "networks, training"),
-    ("onnx", "", "writing ONNX files"),
-    ("onnxruntime", "onnxruntime", "the engine onnxruntime: profile, prune, measure"),
+    ("torch", "", "networks, training; the engines pytorch (profile, prune, measure) and pytorch-compile (measure)"),
+    ("onnx", "", "reading and writing ONNX files"),
+    ("onnxruntime", "onnxruntime", "the engines onnxruntime and onnxruntime-int8: profile, prune, measure; device kits"),
+    ("openvino", "openvino", "the engine openvino: profile, prune, measure; device kits"),
     ("jinja2", "report", "report.html"),
     ("matplotlib", "report", "the figures of report.html"),
     ("scikit-learn", "demo", "the digits data set"),
     ("Pillow", "images", "images:DIR data"),
+    ("timm", "timm", "networks by name, timm:NAME"),
+    ("torchvision", "torchvision", "networks by name, torchvision:NAME"),
+    ("transformers", "transformers", "image classifiers, transformers:TYPE and hf:FILE"),
 )
 
 

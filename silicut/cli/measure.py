@@ -1,20 +1,23 @@
-"""`silicut measure`: ONNX files against each other, in interleaved, paired rounds."""
+"""`silicut measure`: ONNX files and results of runs against each other, in interleaved, paired rounds."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.records import BadFile, ConfigError
 
+if TYPE_CHECKING:
+    from silicut.targets import Model
+
 
 def measure(
     *,
-    models: Annotated[list[Path], Argument(help="ONNX files; the first is the reference.")],
+    models: Annotated[list[Path], Argument(help="ONNX files or folders of silicut prune; the first is the reference.")],
     engine: Annotated[str, Option(help="Engine to run on.")] = "onnxruntime",
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size where a model leaves it free.")] = 1,
@@ -24,10 +27,10 @@ def measure(
     json: Annotated[bool, Option("--json", help="Print the measurement as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
-    """Compare the latency of ONNX files: same rounds, random order, ratios with their interval."""
+    """Compare the latency of networks: same rounds, random order, ratios with their interval."""
     for path in models:
-        if not path.is_file():
-            raise BadFile(f"{path} {'is no file' if path.exists() else 'does not exist'}; give ONNX files")
+        if not path.exists():
+            raise BadFile(f"{path} does not exist; give ONNX files or folders of silicut prune")
     if not seconds > 0:
         raise ConfigError(f"seconds must be above 0, not {seconds:g}")
     from silicut.targets import MeasureOptions
@@ -36,7 +39,7 @@ def measure(
 
     options = MeasureOptions(max_s=seconds, seed=seed).refusing(noise)
     target = engine_by_name(engine, n_threads=threads, batch=batch)
-    named = dict(zip(_names(models), models, strict=True))
+    named = dict(zip(_names(models), map(_model, models), strict=True))
     with progress_bars(json) as progress:
         result = measure_models(target, named, next(iter(named)), options, progress)
     if json:
@@ -45,6 +48,18 @@ def measure(
     from silicut.report.terminal import measurement_table
 
     print_rich(measurement_table(result))
+
+
+def _model(path: Path) -> Model:
+    """Return a file as it is, and of a folder the network in it as an engine should run it."""
+    if not path.is_dir():
+        return path
+    from silicut.graph import fold_batch_norm
+    from silicut.graph.storage import load_network
+
+    if not (path / "network.json").exists():
+        raise BadFile(f"{path} is no folder of silicut prune: it holds no network.json; give ONNX files or such folders")
+    return fold_batch_norm(load_network(path / "network.json", path / "model.safetensors"))
 
 
 def _names(models: list[Path]) -> list[str]:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,13 @@ from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.records import Cache, ConfigError, ToolMissing
 
 if TYPE_CHECKING:
+    from silicut.cli.subject import Subject
     from silicut.flows.prune import PruneOptions
-    from silicut.training import Recipe
+    from silicut.flows.run_folder import RunFolder
+    from silicut.records import Progress
+    from silicut.targets import Engine
+    from silicut.targets.profile import Profile
+    from silicut.training import Loss, Metric, Recipe
 
 
 class Preset(StrEnum):
@@ -29,19 +35,60 @@ class Preset(StrEnum):
 
 def prune(
     *,
-    network: Annotated[str, Option(help="Name in the zoo, or your own as module:function.")],
-    latency: Annotated[str, Option(help="Budget: 50% of the measured dense latency, or 3ms.")],
+    network: Annotated[str, Option(help="Name in the zoo, your own as module:function, or a file such as net.onnx.")],
     out: Annotated[Path, Option(help="New folder for the results.")],
+    latency: Annotated[
+        list[str] | None, Option(help="Budget: 50% of the measured dense latency, or 3ms; several make a front of networks.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        Option(
+            help="Instead of a latency: the fastest network that loses at most so many points of accuracy after a short "
+            "recovery (--drop-epochs); the full recovery follows."
+        ),
+    ] = None,
+    max_parameters: Annotated[str | None, Option(help="Besides: at most so many parameters, as 1M or 60%.")] = None,
+    max_macs: Annotated[str | None, Option(help="Besides: at most so many multiply-accumulates, as 60% or 50M.")] = None,
+    max_size: Annotated[str | None, Option(help="Besides: an ONNX file of at most that size, as 2MB or 40%.")] = None,
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None,
     data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None,
-    engine: Annotated[str, Option(help="Engine to be fast on.")] = "onnxruntime",
+    engine: Annotated[
+        list[str] | None, Option(help="Engine to be fast on (onnxruntime); several, with weights as name=2 where weighted.")
+    ] = None,
+    engine_mode: Annotated[
+        str, Option(help="Several engines: worst (each within the budget) or weighted (their weighted mean is).")
+    ] = "worst",
     threads: Annotated[int, Option(min=1, help="Threads of the engine.")] = 1,
     batch: Annotated[int, Option(min=1, help="Batch size of the latency.")] = 1,
+    profile: Annotated[
+        Path | None,
+        Option(
+            help="Profile of a device elsewhere, with its engine, threads and batch: latencies are predicted, not measured."
+        ),
+    ] = None,
     epochs: Annotated[int, Option(min=0, help="Epochs of fine-tuning; 0 leaves it out.")] = 8,
-    training_batch: Annotated[int, Option(min=2, help="Images of one training step.")] = 128,
+    training_batch: Annotated[int, Option(min=2, help="Images of one training step, of all processes together.")] = 128,
     learning_rate: Annotated[float, Option(help="Peak learning rate of fine-tuning.")] = 0.03,
-    value: Annotated[str | None, Option(help="What channels are worth: auto, sp-lamp, log-energy, taylor.")] = None,
-    solver: Annotated[str | None, Option(help="coupled (proven), knapsack (as in the paper), descent.")] = None,
+    ema_decay: Annotated[float, Option(help="Of averaged weights, such as 0.999; 0 for none.")] = 0.0,
+    precision: Annotated[str, Option(help="auto, bf16, fp16 (CUDA only) or fp32.")] = "auto",
+    milestones: Annotated[int, Option(help="Steps of training in which the latency falls to the budget.")] = 1,
+    soft_epochs: Annotated[int, Option(help="Extra epochs in which channels are masked and may come back.")] = 0,
+    drop_epochs: Annotated[int, Option(min=0, help="Epochs of the short recovery of --max-drop.")] = 1,
+    value: Annotated[
+        str | None,
+        Option(
+            help="What channels are worth: sp-lamp, log-energy, taylor; learned, sensitivity (measured on training images); "
+            "auto: the one whose plan keeps most accuracy untrained."
+        ),
+    ] = None,
+    base_value: Annotated[
+        str, Option(help="The value that learned scales; sensitivity takes its order of channels.")
+    ] = "taylor",
+    value_time: Annotated[float, Option(help="Seconds that auto may spend on measured values.")] = 120.0,
+    solver: Annotated[
+        str | None,
+        Option(help="coupled (proven), lagrangian (any size, with a bound), knapsack (as in the paper), descent."),
+    ] = None,
     preset: Annotated[Preset, Option(help="paper: SP-LAMP literally as published.")] = Preset.default,
     freeze: Annotated[list[str] | None, Option(help="Pattern of layers whose channels all stay; repeatable.")] = None,
     keep: Annotated[list[str] | None, Option(help="Pattern of residual blocks that stay; repeatable.")] = None,
@@ -52,55 +99,147 @@ def prune(
     noise: Annotated[float, Option(help="Per cent: latencies known less surely than +- this are refused.")] = 10.0,
     seed: Annotated[int, Option(min=0, help="Seed of sampling and training.")] = 0,
     cache: Annotated[Path | None, Option(help="Folder of cached profiles.")] = None,
+    accept_nearest: Annotated[
+        bool, Option("--accept-nearest", help="Go on with the nearest plan where none measures within the budget.")
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Stop when the plan has been measured.")] = False,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     json: Annotated[bool, Option("--json", help="Print the summary as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
-    """Prune a trained network so that it measures within a latency budget, and recover its accuracy."""
+    """Prune a trained network so that it measures within a latency budget, and recover its accuracy.
+
+    torchrun -m silicut prune ... trains in several processes; the recipe, and so its results, are those of one.
+    """
     asked = {k: v for k, v in locals().items() if k not in ("out", "resume", "json", "debug", "cache")}
+    asked |= {"latency": latency or [], "engine": engine or ["onnxruntime"]}
     options = _options(asked)
     from silicut.cli.subject import open_subject, own_loss, own_metric
-    from silicut.flows.prune import prune as prune_network
     from silicut.flows.run_folder import RunFolder
-    from silicut.flows.summary import Label, summarise
-    from silicut.targets import engine as engine_by_name
+    from silicut.targets.profile import Profile
+    from silicut.training import is_first, process_group
 
-    target = engine_by_name(engine, n_threads=threads, batch=batch)
-    subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
-    loss_function, metric_function = own_loss(loss, subject), own_metric(metric, subject)
-    folder = RunFolder(out, _settings(asked), resumes=resume)
-    with progress_bars(json) as progress:
-        result = prune_network(
-            subject.module,
-            subject.inputs,
-            latency,
-            target,
-            data=subject.data,
-            loss=loss_function,
-            metric=metric_function,
+    with process_group():
+        known = None if profile is None else Profile.load(profile)
+        batch = known.settings.batch if known else batch
+        engines = () if known else _engines(asked["engine"], threads, batch)
+        subject = open_subject(network, weights, data, input_shape, batch, has_own_loss=loss is not None)
+        if known:
+            engines, options = ((_device(known, subject, Cache(cache)), 1.0),), replace(options, profiling=known.options)
+        task = _Asked(
+            network=network,
+            subject=subject,
+            latencies=tuple(asked["latency"]),
+            max_drop=max_drop,
+            engines=engines,
+            loss=own_loss(loss, subject),
+            metric=own_metric(metric, subject),
             options=options,
-            folder=folder,
-            cache=Cache(cache),
+        )
+        folder = RunFolder(out, _settings(asked), resumes=resume)
+        with progress_bars(json or not is_first()) as progress:
+            if len(task.latencies) > 1:
+                _prune_front(task, folder, Cache(cache), progress, json)
+            else:
+                _prune_once(task, folder, Cache(cache), progress, json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was typed, opened and checked."""
+
+    network: str
+    subject: Subject
+    latencies: tuple[str, ...]
+    max_drop: float | None
+    engines: tuple[tuple[Engine, float], ...]
+    loss: Loss | None
+    metric: Metric | None
+    options: PruneOptions
+
+
+def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+    from silicut.flows.prune import prune as prune_network
+    from silicut.flows.summary import Label, summarise
+    from silicut.training import is_first
+
+    result = prune_network(
+        asked.subject.module,
+        asked.subject.inputs,
+        asked.latencies[0] if asked.latencies else None,
+        asked.engines,
+        max_drop=asked.max_drop,
+        data=asked.subject.data,
+        loss=asked.loss,
+        metric=asked.metric,
+        options=asked.options,
+        folder=folder,
+        cache=cache,
+        progress=progress,
+    )
+    if not is_first():
+        return
+    summary = summarise(result, Label(asked.network, _command()))
+    page = _page(summary, folder.path)
+    _show(summary, f"results: {folder.path}   page: {page}", is_json)
+
+
+def _prune_front(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+    from silicut.flows.front import prune_front
+    from silicut.flows.prune import Pruned
+    from silicut.flows.prune import prune as prune_network
+    from silicut.flows.summary import Label
+    from silicut.report.front import front_table
+    from silicut.training import is_first
+
+    def prune_one(latency: str, inner: RunFolder) -> Pruned:
+        return prune_network(
+            asked.subject.module,
+            asked.subject.inputs,
+            latency,
+            asked.engines,
+            data=asked.subject.data,
+            loss=asked.loss,
+            metric=asked.metric,
+            options=asked.options,
+            folder=inner,
+            cache=cache,
             progress=progress,
         )
-    summary = summarise(result, Label(network, _command()))
-    page = _page(summary, folder.path)
-    _show(summary, f"results: {folder.path}   page: {page}", json)
+
+    front = prune_front(asked.latencies, folder, prune_one, Label(asked.network, _command()))
+    if is_json and is_first():
+        print_json(front.to_json())
+    elif is_first():
+        print_rich(front_table(front), f"results: {folder.path}")
+
+
+def _device(known: Profile, subject: Subject, cache: Cache) -> Engine:
+    """Return the device of a profile, which is kept where the flow looks for it."""
+    from silicut.graph import capture
+    from silicut.targets.elsewhere import Device
+    from silicut.targets.profile import remember
+
+    remember(known, cache)
+    return Device.of(known, capture(subject.module, subject.inputs))
 
 
 def _options(asked: dict[str, Any]) -> PruneOptions:
     """Return the flow's options from the command's, all mistakes named at once."""
-    from dataclasses import replace
-
     from silicut.compress import Restrictions
     from silicut.flows.budget import Budget
     from silicut.flows.prune import PAPER, PruneOptions
 
     problems: list[str] = []
     options = PAPER if asked["preset"] is Preset.paper else PruneOptions()
-    with _noting(problems):
-        Budget.parse(asked["latency"])
+    if bool(asked["latency"]) == (asked["max_drop"] is not None):
+        found = "both" if asked["latency"] else "neither"
+        problems.append(f"what is asked must be --latency or --max-drop, not {found}")
+    if (drop := asked["max_drop"]) is not None and not 0 <= drop < float("inf"):
+        problems.append(f"max-drop must be 0 or more, not {drop:g}")
+    for latency in asked["latency"]:
+        with _noting(problems):
+            Budget.parse(latency)
     with _noting(problems):
         options = replace(options, measuring=options.measuring.refusing(asked["noise"]))
     with _noting(problems):
@@ -109,7 +248,17 @@ def _options(asked: dict[str, Any]) -> PruneOptions:
         options = replace(
             options,
             value=asked["value"] or options.value,
+            base_value=asked["base_value"],
+            value_limit_s=asked["value_time"],
             solver=asked["solver"] or options.solver,
+            max_parameters=asked["max_parameters"],
+            max_macs=asked["max_macs"],
+            max_size=asked["max_size"],
+            engine_mode=asked["engine_mode"],
+            drop_epochs=asked["drop_epochs"],
+            milestones=asked["milestones"],
+            soft_epochs=asked["soft_epochs"],
+            accepts_nearest=asked["accept_nearest"],
             restrictions=Restrictions(
                 freeze=tuple(asked["freeze"] or ()),
                 keep=tuple(asked["keep"] or ()),
@@ -133,8 +282,6 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 def _recipe(asked: dict[str, Any]) -> Recipe | None:
-    from dataclasses import replace
-
     from silicut.training import RECOVERY
 
     if not asked["epochs"]:
@@ -144,15 +291,36 @@ def _recipe(asked: dict[str, Any]) -> Recipe | None:
         epochs=asked["epochs"],
         batch_size=asked["training_batch"],
         learning_rate=asked["learning_rate"],
+        ema_decay=asked["ema_decay"],
+        precision=asked["precision"],
         seed=asked["seed"],
         warmup_epochs=min(RECOVERY.warmup_epochs, asked["epochs"] / 4),
     )
 
 
+def _engines(asked: list[str], threads: int, batch: int) -> tuple[tuple[Engine, float], ...]:
+    """Return the engines with their weights, as "name" or "name=weight"."""
+    from silicut.flows.prune import chosen_engines
+    from silicut.targets import engine
+
+    found = []
+    for text in asked:
+        name, equals, weight = text.partition("=")
+        try:
+            found.append((engine(name, n_threads=threads, batch=batch), float(weight) if equals else 1.0))
+        except ValueError:
+            raise ConfigError(f"engine must be like onnxruntime or onnxruntime=2, not {text!r}") from None
+    return chosen_engines(found, batch)
+
+
 def _settings(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what a resumed run must ask again, as plain values; a dry run may be gone on with to its end."""
-    asked = {key: value for key, value in asked.items() if key != "dry_run"}
-    return {key: value.value if isinstance(value, StrEnum) else value for key, value in asked.items()}
+    asked = {key: value for key, value in asked.items() if key not in ("dry_run", "accept_nearest")}
+    return {key: _plain(value) for key, value in asked.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, StrEnum) else str(value) if isinstance(value, Path) else value
 
 
 def _command() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from silicut.cli.console import print_note
 from silicut.records import ConfigError, SilicutError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def open_subject(
     """Build a network, give it its weights, open its data and try them once, before anything slow starts.
 
     Args:
-        network: a name of the zoo or "module:function".
+        network: a name of the zoo, "module:function", or the path of an ONNX file.
         weights: a file, "random", or None for the weights that come with the package.
         data: as `silicut.zoo.open_data` takes it, or None.
         input_shape: "3x224x224", or None for the zoo's or the data's.
@@ -58,9 +59,13 @@ def open_subject(
     """
     import torch
 
-    module = _with_weights(network, weights).eval()
     opened = None if data is None else _opened(data)
-    shape = _shape(network, input_shape, opened)
+    if network.endswith(".onnx"):
+        given = None if input_shape is None and opened is None else _shape(network, input_shape, opened)
+        module, shape = _from_file(network, weights, given, batch)
+    else:
+        module = _with_weights(network, weights).eval()
+        shape = _shape(network, input_shape, opened)
     inputs = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
     output = _output(module, inputs)
     if opened is not None and not has_own_loss and output.shape[-1] != opened.n_classes:
@@ -76,19 +81,43 @@ def _with_weights(network: str, weights: str | None) -> nn.Module:
 
     from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights
     from silicut.zoo import network as build
+    from silicut.zoo.packages import is_package_name
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(network)
-    if weights == RANDOM or (weights is None and ":" in network):
+    if weights == RANDOM or (weights is None and ":" in network and not is_package_name(network)):
         return module
     if weights is None and network not in bundled_names():
         raise ConfigError(
             f"network {network!r} must come with --weights FILE (or --weights {RANDOM} to look at latency alone); "
             f"trained weights come with {', '.join(bundled_names()) or 'no network'}"
         )
-    assign_weights(module, load_weights(bundled_weights(network) if weights is None else weights))
+    note = assign_weights(module, load_weights(bundled_weights(network) if weights is None else weights))
+    if note:
+        print_note(note)
     return module
+
+
+def _from_file(
+    path: str, weights: str | None, shape: tuple[int, ...] | None, batch: int
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the network of an ONNX file, which holds its weights, and the shape of one input."""
+    from silicut.graph import capture_onnx, to_module
+    from silicut.graph.from_onnx.opened import open_model
+
+    if weights not in (None, RANDOM):
+        raise ConfigError(f"weights must be left out with {path}, which holds them, not {weights!r}")
+    names = list(open_model(path).input_shapes)
+    if len(names) != 1:
+        raise ConfigError(
+            f"{path} must have one input to be used here, not {', '.join(names)}; use silicut.prune from Python"
+        )
+    network = capture_onnx(path, {} if shape is None else {names[0]: shape})
+    first, *rest = network.tensors[names[0]].shape
+    if first not in (-1, batch):
+        raise ConfigError(f"batch must be {first}, not {batch}: {path} has it fixed, and its images depend on each other")
+    return to_module(network), tuple(rest)
 
 
 def _opened(spec: str) -> TrainingData:

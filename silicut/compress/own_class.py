@@ -22,10 +22,12 @@ def smaller_own_class(module: nn.Module, network: Network, removed_blocks: Seque
     network reads all its parameters: a second head that only training uses would not fit its features any more.
 
     Args:
-        module: what the dense network was captured from; it is not changed.
+        module: what the dense network was captured from; it is not changed. Generated modules have no class of their own.
         network: the pruned network.
         removed_blocks: names of removed residual blocks.
     """
+    if isinstance(module, NetworkModule):
+        return None
     try:
         smaller = copy.deepcopy(module).eval()
         for name in removed_blocks:

@@ -29,6 +29,7 @@ class GroupScore:
 
 
 Scores = Mapping[str, GroupScore]
+"""The worth of every group's channels, by name of the group."""
 
 
 def relative_energy(network: Network, group: ChannelGroup) -> np.ndarray:
@@ -81,7 +82,7 @@ def sp_lamp(network: Network, channels: Channels, blocks: Sequence[Block]) -> di
         share, _, stream = block_share(network, block, channels)
         return share * float(scores[stream].values[-1]) if stream else 0.0
 
-    return _with_block_removal(scores, blocks, lambda block: -stream_loss(block))
+    return with_block_removal(scores, blocks, lambda block: -stream_loss(block))
 
 
 def log_energy(network: Network, channels: Channels, blocks: Sequence[Block]) -> dict[str, GroupScore]:
@@ -102,7 +103,7 @@ def log_energy(network: Network, channels: Channels, blocks: Sequence[Block]) ->
         share, n_producers, _ = block_share(network, block, channels)
         return n_producers * float(np.log(max(1 - share, 1e-12)))
 
-    return _with_block_removal(scores, blocks, removal)
+    return with_block_removal(scores, blocks, removal)
 
 
 def from_importance(
@@ -120,10 +121,10 @@ def from_importance(
         order = np.argsort(-each, kind="stable")
         lost = each.sum() - np.concatenate([[0.0], np.cumsum(each[order])])
         scores[name] = GroupScore(order, -lost)
-    return _with_block_removal(scores, blocks, lambda block: -block_importance[block.name])
+    return with_block_removal(scores, blocks, lambda block: -block_importance[block.name])
 
 
-def _with_block_removal(
+def with_block_removal(
     scores: dict[str, GroupScore], blocks: Sequence[Block], removal: Callable[[Block], float]
 ) -> dict[str, GroupScore]:
     """Set the values at 0 channels of each block's groups so that together they are what the removal is worth.

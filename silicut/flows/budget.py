@@ -54,3 +54,49 @@ class Budget:
 
     def __str__(self) -> str:
         return f"{self.amount:g}%" if self.is_relative else f"{self.amount:g} ms"
+
+
+_SIZE_FORM = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%|[kMGT]?i?B?)\s*", re.IGNORECASE)
+_PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True)
+class SizeLimit:
+    """The most a size may be: parameters, multiply-accumulates or bytes.
+
+    Attributes:
+        amount: in per cent of the dense network, or in units.
+        is_relative: whether it is per cent.
+
+    Example:
+        >>> SizeLimit.parse("1.5M", "max-parameters").of(8e6), SizeLimit.parse("60%", "max-macs").of(200.0)
+        (1500000.0, 120.0)
+    """
+
+    amount: float
+    is_relative: bool
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> SizeLimit:
+        """Read a limit: a percentage, or a number with k, M, G or T (kiB and so on are powers of 1024).
+
+        Args:
+            text: what was typed.
+            name: of the option, for messages.
+
+        Raises:
+            ConfigError: it is neither, or not above 0, or 100 % and more.
+        """
+        match = _SIZE_FORM.fullmatch(str(text))
+        if match is None:
+            raise ConfigError(f"{name} must be like 60%, 300k or 2MB, not {text!r}")
+        number, unit = float(match[1]), match[2].lower()
+        if number <= 0 or (unit == "%" and number >= 100):
+            raise ConfigError(f"{name} must be above 0 and, in per cent, below 100, not {text!r}")
+        if unit == "%":
+            return cls(number, True)
+        return cls(number * (1024 if "i" in unit else 1000) ** _PREFIXES[unit.rstrip("ib")], False)
+
+    def of(self, dense: float) -> float:
+        """Return the limit in units, given the size of the dense network."""
+        return self.amount / 100 * dense if self.is_relative else self.amount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from silicut.graph import Network, fold_batch_norm
+from silicut.graph import Network, fold_batch_norm, write_back
 from silicut.graph.onnx_writer import to_onnx
 from silicut.graph.storage import save_network
-from silicut.records import Record, write_atomically
+from silicut.records import BadFile, Record, UnsupportedModel, write_atomically
 from silicut.targets import Engine
 
 TOLERANCE_FRAC = 1e-3  # of the largest output: folding and another order of float32 sums
@@ -50,7 +51,8 @@ def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray],
         module: evaluated in evaluation mode, in float32.
         network: the same network, with the same weights.
         inputs: one array per argument, n inputs each.
-        engine: runs the model, `engine.settings.batch` inputs at a time; a rest is left out.
+        engine: that the network is for; `engine.exact()` runs the model, `engine.settings.batch` inputs at a time; a rest
+            is left out.
     """
     batch = engine.settings.batch
     n = max(len(inputs[0]) // batch, 1) * batch
@@ -60,7 +62,7 @@ def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray],
     with torch.no_grad():
         expected = _first(module(*(torch.from_numpy(array) for array in inputs))).numpy()
     module.train(was_training)
-    with engine.load(to_onnx(fold_batch_norm(network), batch=batch)) as session:
+    with engine.exact().load(to_onnx(fold_batch_norm(network), batch=batch)) as session:
         parts = [
             next(iter(session.run(dict(zip(session.input_names, (a[i : i + batch] for a in inputs), strict=True))).values()))
             for i in range(0, n, batch)
@@ -83,6 +85,20 @@ def _first(output: object) -> torch.Tensor:
 
 
 def save_model(network: Network, folder: Path, batch: int) -> None:
-    """Write network.json, model.safetensors (state-dict names) and model.onnx (batch normalisation folded)."""
+    """Write network.json, model.safetensors (state-dict names) and model.onnx.
+
+    The latter is the user's own graph where the network was captured from an ONNX file, else ours with batch normalisation
+    folded. Where the user's graph cannot hold the network it is ours too, with a warning that says why.
+    """
     save_network(network, folder / "network.json", folder / "model.safetensors")
-    write_atomically(folder / "model.onnx", to_onnx(fold_batch_norm(network), batch=batch))
+    write_atomically(folder / "model.onnx", _own_graph(network) or to_onnx(fold_batch_norm(network), batch=batch))
+
+
+def _own_graph(network: Network) -> bytes | None:
+    if not network.file:
+        return None
+    try:
+        return write_back(network.file, network)
+    except (UnsupportedModel, BadFile) as error:
+        warnings.warn(f"model.onnx has a graph of silicut's own: {error}", stacklevel=3)
+        return None

@@ -1,4 +1,5 @@
-"""A pruned network back from its folder, and a plan carried over to another checkpoint; neither executes code from files."""
+"""A pruned network back from its folder, and a plan carried over to another checkpoint or to what a training has gathered;
+none executes code from files."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ import torch
 from torch import nn
 
 from silicut.compress import Plan, apply_plan
+from silicut.compress import kept_parts as parts_of_network
 from silicut.compress.own_class import smaller_own_class
 from silicut.graph import capture, to_module
 from silicut.graph.storage import load_network
+from silicut.training import KeptParts
 
 
 def load(folder: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -51,3 +54,24 @@ def apply(plan: Plan | str | Path, model: nn.Module, inputs: torch.Tensor | Sequ
     network = apply_plan(capture(model, inputs), plan)
     own = smaller_own_class(model, network, plan.removed_blocks)
     return to_module(network) if own is None else own.eval()
+
+
+def kept_parts(plan: Plan | str | Path, model: nn.Module, inputs: torch.Tensor | Sequence[torch.Tensor]) -> KeptParts:
+    """Return what a plan leaves of every parameter and buffer of a network.
+
+    With it, `sliced_state_dict` cuts averaged weights, and `sliced_optimizer_state` the moments of an optimiser, so that a
+    training in the user's own loop goes on behind `apply` where it was.
+
+    Args:
+        plan: a plan, or the path of its JSON file.
+        model: a network of the structure the plan was made for.
+        inputs: example tensors of the shape the plan was made with.
+
+    Raises:
+        ConfigError: the plan is for another network.
+        BadFile: the plan's file is missing or damaged.
+    """
+    plan = plan if isinstance(plan, Plan) else Plan.load(plan)
+    network = capture(model, inputs)
+    apply_plan(network, plan)
+    return parts_of_network(network, plan.kept, plan.removed_blocks)

@@ -1,23 +1,37 @@
 """A run's folder: what was asked, which steps are done, and where each result lies.
 
 A step's result is one line of `metrics.jsonl`, written when the step is complete; a resumed run takes it from there. So a
-kill costs the step it fell into, and training steps are epochs.
+kill costs the step it fell into, and training steps are epochs. Where several processes run together, all go through the
+same steps and only the first reads and writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from silicut.records import BadFile, ConfigError, Journal, OutputExists, read_json, write_atomically
 from silicut.records.record import canonical_json
+from silicut.training import from_first, is_first
 
-_SETTINGS, _JOURNAL, PROFILE = "run.json", "metrics.jsonl", "profile.json"
-_FIRST_FILES = (_SETTINGS, _JOURNAL, PROFILE)
+_SETTINGS, _JOURNAL = "run.json", "metrics.jsonl"
+_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences*.jsonl")
+CHECKPOINT, MASKED = "checkpoint", "masked"  # folders of trainings: after channels are removed, and before
 _SUBJECT = "works on"
+
+
+def profile_file(engine: str, number: int) -> str:
+    """Return the name of the file of a profile: that of the first engine needs no engine's name.
+
+    Example:
+        >>> profile_file("onnxruntime", 0), profile_file("openvino", 1)
+        ('profile.json', 'profile-openvino.json')
+    """
+    return "profile.json" if number == 0 else f"profile-{engine}.json"
 
 
 class RunFolder:
@@ -27,6 +41,7 @@ class RunFolder:
         path: made when needed.
         settings: what was asked, as JSON values; a resumed run must ask the same.
         resumes: go on in a folder that holds this run.
+        shared_with: a folder whose files serve several runs on the same network and data; its own by default.
 
     Raises:
         OutputExists: the folder holds something and `resumes` is False.
@@ -34,22 +49,30 @@ class RunFolder:
         BadFile: there is nothing to resume.
     """
 
-    def __init__(self, path: str | Path, settings: dict[str, Any], *, resumes: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, settings: dict[str, Any], *, resumes: bool = False, shared_with: Path | None = None
+    ) -> None:
         self.path, self._resumes = Path(path), resumes
+        self._shared = shared_with or self.path
+        self.journal = Journal(self.path / _JOURNAL)
+        self._was_there, self._done = from_first(lambda: self._opened(settings))
+
+    def _opened(self, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Begin the run or find it; return whether its folder was there and the results of the steps that are done."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputExists(f"{self.path} is a file; choose a new folder for the results")
-        self._was_there = self.path.is_dir()
-        if resumes:
+        was_there = self.path.is_dir()
+        if self._resumes:
             self._compare(self._settings(), settings)
-        elif self._was_there and any(self.path.iterdir()):
+        elif was_there and any(self.path.iterdir()):
             raise OutputExists(
                 f"{self.path} is not empty and nothing in it was changed; choose a new folder, or resume the run in it "
                 "(--resume, resumes=True)"
             )
         else:
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
-        self.journal = Journal(self.path / _JOURNAL)
-        self._done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
+        done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
+        return was_there, done
 
     def _settings(self) -> dict[str, Any]:
         if not (self.path / _SETTINGS).is_file():
@@ -86,13 +109,15 @@ class RunFolder:
         try:
             yield
         except Exception:
-            if name not in self._done and not self._resumes:
+            if name not in self._done and not self._resumes and is_first():
                 self._remove()
             raise
 
     def _remove(self) -> None:
-        for name in _FIRST_FILES:
-            self.file(name).unlink(missing_ok=True)
+        for pattern in _FIRST_FILES:
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.file(MASKED), ignore_errors=True)
         if not self._was_there:
             with contextlib.suppress(OSError):  # it holds something of the user's by now
                 self.path.rmdir()
@@ -101,10 +126,18 @@ class RunFolder:
         """Return the path of a file in the folder."""
         return self.path / name
 
+    def shared(self, name: str) -> Path:
+        """Return the path of a file that runs on the same network and data share."""
+        return self._shared / name
+
     def step(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return a step's result (JSON values): from the journal where it was done before, else made and written."""
+        """Return a step's result (JSON values): from the journal where it was done before, else made and written.
+
+        All processes make it, unless `make` leaves that to the first.
+        """
         if name not in self._done:
             result = make()
-            self.journal.append({"step": name, "result": result})
+            if is_first():
+                self.journal.append({"step": name, "result": result})
             self._done[name] = result
         return self._done[name]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from silicut.flows.prune import Pruned
+from silicut.compress import FILE_BYTES, MACS, PARAMETERS
+from silicut.flows.diagnosis import Diagnosis
+from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
-from silicut.flows.verify import DENSE, PRUNED, Round
+from silicut.flows.result import Pruned
 from silicut.graph import Network, fold_batch_norm
 from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import write_atomically
 from silicut.report import summary as report
+from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.targets.layers import layers_of
 from silicut.targets.profile import Profile
 from silicut.version import __version__
@@ -42,8 +45,10 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     measurement, outcome, profile = result.measurement, result.outcome, result.profile
     dense, timing = measurement.timings[DENSE], measurement.timings[PRUNED]
     subject = Subject.of(result.dense)
-    widths = _last_round(result).levels
+    widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
+    layers = _layers(result, subject, widths, scale)
+    diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -52,29 +57,25 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         versions=versions(),
         hashes={**result.plan.hashes, "plan": result.plan.hash, "pruned weights": result.network.weights_hash},
         fingerprint=measurement.fingerprint,
-        target_ms=outcome.limit_frac * dense.latency_ms,
+        target_ms=outcome.limit_frac * timing.latency_ms / result.latencies.ratio(result.measurements),
         dense=report.Latency(ms=dense.latency_ms, low_ms=dense.latency_low_ms, high_ms=dense.latency_high_ms),
-        predicted_ms=scale * _last_round(result).predicted_frac * profile.dense_ms,
+        predicted_ms=scale * profile.overhead_ms + sum(layer.pruned_ms for layer in layers),
         overhead_ms=scale * profile.overhead_ms,
         measured=report.Latency(ms=timing.latency_ms, low_ms=timing.latency_low_ms, high_ms=timing.latency_high_ms),
         ratio=report.Ratio(ratio=timing.ratio, low=timing.ratio_low, high=timing.ratio_high),
         outcome=_outcome(result, dense.latency_ms),
         search=_search(result),
-        dense_size=_size(result.dense, profile.settings.batch),
-        pruned_size=_size(result.network, profile.settings.batch),
+        dense_size=network_size(result.dense, profile.settings.batch),
+        pruned_size=network_size(result.network, profile.settings.batch),
         rounds=_rounds(result, dense.latency_ms),
-        layers=_layers(result, subject, widths, scale),
+        layers=layers,
         groups=tuple(_group(profile, name, widths, scale) for name in widths),
         removed_blocks=result.plan.removed_blocks,
         frozen=tuple(
             report.FrozenSummary(operators=f.operators, n_channels=f.n_channels, reason=f.reason)
             for f in subject.channels.frozen
         ),
-        stages=tuple(
-            report.Stage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
-            for s in result.stages
-            if s.n is not None and s.n_correct is not None
-        ),
+        stages=report_stages(result),
         epochs=tuple(
             report.Epoch(epoch=e.epoch, loss=e.loss, accuracy_frac=None, learning_rate=e.learning_rate)
             for e in result.epochs
@@ -82,6 +83,21 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         validation=profile.validation,
         onnx_agreement=_agreement(result),
         warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+        engines=_engines(result),
+        size_budgets=_size_budgets(result),
+        values=_values(result),
+        drops=tuple(TriedDrop(**asdict(drop)) for drop in result.drops),
+        parts=diagnosis.parts,
+        findings=diagnosis.findings(),
+    )
+
+
+def report_stages(result: Pruned) -> tuple[report.Stage, ...]:
+    """Return the stages of a run that were counted in images."""
+    return tuple(
+        report.Stage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
+        for s in result.stages
+        if s.n is not None and s.n_correct is not None
     )
 
 
@@ -104,11 +120,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _last_round(result: Pruned) -> Round:
-    """Return the round of the chosen plan."""
-    return next(r for r in result.outcome.rounds if r.levels == result.outcome.levels)
-
-
 def _outcome(result: Pruned, dense_ms: float) -> report.Outcome:
     following = result.outcome.next_better_frac
     return report.Outcome(
@@ -129,7 +140,41 @@ def _search(result: Pruned) -> report.Search:
     )
 
 
-def _size(network: Network, batch: int) -> report.NetworkSize:
+def _engines(result: Pruned) -> tuple[EngineSummary, ...]:
+    """Return the network on each engine where there are several."""
+    if len(result.targets) == 1:
+        return ()
+    return tuple(
+        EngineSummary(
+            settings=found.settings,
+            dense_ms=found.timings[DENSE].latency_ms,
+            pruned_ms=found.timings[PRUNED].latency_ms,
+            ratio=found.timings[PRUNED].ratio,
+            ratio_low=found.timings[PRUNED].ratio_low,
+            ratio_high=found.timings[PRUNED].ratio_high,
+            mean_error_frac=target.profile.validation.mean_error_frac,
+        )
+        for target, found in zip(result.targets, result.measurements, strict=True)
+    )
+
+
+def _size_budgets(result: Pruned) -> tuple[SizeBudget, ...]:
+    size = network_size(result.network, result.planner.batch)
+    reached = {PARAMETERS: size.n_parameters, MACS: size.n_macs, FILE_BYTES: size.file_bytes}
+    budgets = result.planner.size_budgets.items()
+    return tuple(SizeBudget(name=name, limit=limit, reached=float(reached[name])) for name, limit in budgets)
+
+
+def _values(result: Pruned) -> tuple[ValueSummary, ...]:
+    accuracy, ranks = (result.values.get(key, {}) for key in ("accuracy_frac", "rank_correlation"))
+    return tuple(
+        ValueSummary(name=name, accuracy_frac=accuracy.get(name), rank_correlation=ranks.get(name))
+        for name in dict.fromkeys((*accuracy, *ranks))
+    )
+
+
+def network_size(network: Network, batch: int) -> report.NetworkSize:
+    """Return the sizes of a network and of its ONNX file."""
     file_bytes = len(to_onnx(fold_batch_norm(network), batch=batch))
     return report.NetworkSize(n_parameters=network.n_parameters(), n_macs=n_macs(network), file_bytes=file_bytes)
 

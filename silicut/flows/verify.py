@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from silicut.compress import Restrictions, Scores, kept_channels, pruned, removed_by
+from silicut.compress import Scores
 from silicut.flows.budget import Budget
-from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
+from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.planning import Planner
 from silicut.graph import Network
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
 from silicut.search import Problem, Solution, cheapest, cheapest_better, solve
-from silicut.targets import Engine, Measurement, MeasureOptions, measure
-from silicut.targets.profile import Profile
+from silicut.targets import Measurement, MeasureOptions, measure
 
-DENSE, PRUNED = "dense", "pruned"
 MAX_ROUNDS = 4
 LEAST_FRAC = 0.98  # of the budget: a plan this close uses it
 _AIM_FRAC = 0.99  # the middle of the window
@@ -32,11 +30,13 @@ class SolveOptions:
         solver: name of the solver.
         time_limit_s: of each solve.
         measuring: how each plan is measured.
+        mode: what a budget means on several engines; see `Latencies`.
     """
 
     solver: str = "coupled"
     time_limit_s: float = 10.0
     measuring: MeasureOptions = MeasureOptions()  # noqa: RUF009 - frozen
+    mode: str = WORST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Round(Record):
     Attributes:
         target_frac: budget the solver was given, as a fraction of the dense latency, after correction.
         predicted_frac: the profile's prediction.
-        ratio: measured, over the dense network.
+        ratio: measured, over the dense network (on several engines as `Latencies` combines them).
         value: the plan's value.
         levels: width of every group, 0 where its block is removed.
     """
@@ -72,10 +72,11 @@ class Outcome(Record):
             chosen plan is the best there is.
         rounds: all plans that were measured.
         solution: what the solver said of the chosen plan.
-        measurement: of the chosen plan.
+        measurements: of the chosen plan, one for each engine.
+        shares: of each engine's latency in `ratio`; see `Latencies`.
     """
 
-    schema: ClassVar[str] = "outcome/1"
+    schema: ClassVar[str] = "outcome/2"
     levels: dict[str, int]
     limit_frac: float
     is_met: bool
@@ -83,23 +84,57 @@ class Outcome(Record):
     next_better_frac: float | None
     rounds: tuple[Round, ...]
     solution: Solution
-    measurement: Measurement
+    measurements: tuple[Measurement, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def chosen(self) -> Round:
+        """The round of the chosen plan."""
+        return next(seen for seen in reversed(self.rounds) if seen.levels == self.levels)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the chosen plan measured within the budget."""
+        return self.chosen.ratio <= self.limit_frac
+
+    @property
+    def measurement(self) -> Measurement:
+        """The measurement on the first engine."""
+        return self.measurements[0]
 
 
-Trial = tuple[Round, Solution, Measurement]
+@dataclass(frozen=True)
+class _Trial:
+    """A plan that was measured."""
+
+    round: Round
+    solution: Solution
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass
 class Verifier:
-    """Finds the plan of one network that measures within a budget."""
+    """Finds the plan of one network that measures within a budget.
 
-    subject: Subject
-    profile: Profile
+    Attributes:
+        planner: makes problems and networks.
+        targets: the engines, each with its profile.
+        scores: what channels are worth.
+        options: how to solve and measure.
+        progress: told every step.
+    """
+
+    planner: Planner
+    targets: tuple[Target, ...]
     scores: Scores
-    restrictions: Restrictions
-    engine: Engine
     options: SolveOptions
     progress: Progress = silent
+
+    def latencies(self, budget: Budget) -> Latencies:
+        """Return what a budget means: milliseconds are those of the dense network now, so it is measured for them."""
+        profiled = [target.profile.dense_ms for target in self.targets]
+        dense_ms = profiled if budget.is_relative else [self._dense_ms(target) for target in self.targets]
+        return Latencies.within(self.targets, self.options.mode, budget, dense_ms)
 
     def run(self, budget: Budget) -> Outcome:
         """Return the best plan found that measures within the budget, or the fastest where none of those tried does.
@@ -108,119 +143,155 @@ class Verifier:
             DoesNotFit: even the smallest plan does not; it is named.
             NotFaster: no plan can be much faster than the dense network, or the plan measures no faster.
         """
-        dense_ms = self.profile.dense_ms if budget.is_relative else self._dense_ms()
-        limit = budget.limit_frac(dense_ms)
-        if limit >= 1:
+        latencies = self.latencies(budget)
+        if latencies.limit >= 1:  # only milliseconds can be
+            dense_ms = budget.amount / latencies.limit
             raise NotFaster(f"the dense network takes {dense_ms:.3g} ms, which is within {budget}; ask for less")
-        least = self._least_frac(budget, limit, dense_ms)
-        tried: list[Trial] = []
+        return _Rounds(self, budget, latencies).run()
+
+    def problem(self, latencies: Latencies, target_frac: float) -> Problem:
+        """Return the problem at a latency as a fraction of the dense one."""
+        return self.planner.problem(self.scores, latencies, target_frac)
+
+    def solve(self, latencies: Latencies, target_frac: float) -> Solution:
+        """Return the best plan for a predicted latency as a fraction of the dense one."""
+        return solve(self.problem(latencies, target_frac), self.options.solver, self.options.time_limit_s)
+
+    def model(self, levels: Mapping[str, int] | None) -> Network:
+        """Return what is measured at these levels (None: dense)."""
+        planner = self.planner
+        return planner.subject.folded if levels is None else planner.network(levels, self.scores, is_folded=True)
+
+    def _dense_ms(self, target: Target) -> float:
+        model = {DENSE: self.model(None)}
+        return measure(target.engine, model, DENSE, self.options.measuring, self.progress).timings[DENSE].latency_ms
+
+
+class _Rounds:
+    """The rounds of solve, measure and correct for one budget."""
+
+    def __init__(self, verifier: Verifier, budget: Budget, latencies: Latencies) -> None:
+        self._verifier, self._budget, self._latencies = verifier, budget, latencies
+        self._limit = latencies.limit
+        self._time_limit_s = verifier.options.time_limit_s
+        self._tried: list[_Trial] = []
+
+    def run(self) -> Outcome:
+        limit, least = self._limit, self._least_frac()
         target = max(_AIM_FRAC * limit, least)
         for _ in range(MAX_ROUNDS):
-            solution = self._next_plan(target, limit, tried)
+            solution = self._next_plan(target)
             if solution is None:
                 break
-            measurement = self._measure(solution)
-            ratio, predicted = measurement.timings[PRUNED].ratio, solution.costs[LATENCY] / self.profile.dense_ms
-            tried.append((Round(target_frac=target, predicted_frac=predicted, ratio=ratio, value=solution.value,
-                                levels=solution.levels), solution, measurement))  # fmt: skip
-            if LEAST_FRAC * limit <= ratio <= limit:
+            seen = self._measured(solution, target)
+            if LEAST_FRAC * limit <= seen.ratio <= limit:
                 break
-            too_slow = [seen.predicted_frac * (1 - 1e-6) for seen, _, _ in tried if seen.ratio > limit]
-            target = max(min(_AIM_FRAC * limit * predicted / ratio, *too_slow, 1.0), least)
-        return self._outcome(budget, limit, least, tried)
+            too_slow = [r.predicted_frac * (1 - 1e-6) for r in self._rounds if r.ratio > limit]
+            target = max(min(_AIM_FRAC * limit * seen.predicted_frac / seen.ratio, *too_slow, 1.0), least)
+        return self._outcome(least)
 
-    def _next_plan(self, target_frac: float, limit: float, tried: list[Trial]) -> Solution | None:
+    @property
+    def _rounds(self) -> list[Round]:
+        return [trial.round for trial in self._tried]
+
+    def _measured(self, solution: Solution, target: float) -> Round:
+        verifier = self._verifier
+        models = {DENSE: verifier.model(None), PRUNED: verifier.model(solution.levels)}
+        measurements = self._latencies.measure(models, verifier.options.measuring, verifier.progress)
+        seen = Round(
+            target_frac=target,
+            predicted_frac=self._latencies.predicted_frac(solution.costs),
+            ratio=self._latencies.ratio(measurements),
+            value=solution.value,
+            levels=solution.levels,
+        )
+        self._tried.append(_Trial(seen, solution, measurements))
+        return seen
+
+    def _next_plan(self, target_frac: float) -> Solution | None:
         """Return the best plan for a target; where that was measured before, the next better plan that seems to fit."""
-        known = [seen.levels for seen, _, _ in tried]
-        solution = self._solve(target_frac)
-        within = [seen for seen, _, _ in tried if seen.ratio <= limit]
+        known = [seen.levels for seen in self._rounds]
+        solution = self._verifier.solve(self._latencies, target_frac)
+        within = [trial for trial in self._tried if trial.round.ratio <= self._limit]
         if solution.levels in known and within:
-            best = max(within, key=lambda seen: seen.value)
+            best = max(within, key=lambda trial: trial.round.value)
             better = self._cheapest_better(best)
-            step = None if better is None else better.costs[LATENCY] / self.profile.dense_ms
-            if step is not None and step * best.ratio / best.predicted_frac <= limit:
-                solution = self._solve(step)
+            step = None if better is None else self._latencies.predicted_frac(better.costs)
+            if step is not None and step * best.round.ratio / best.round.predicted_frac <= self._limit:
+                solution = self._verifier.solve(self._latencies, step)
         return None if solution.levels in known else solution
 
-    def _problem(self, target_frac: float) -> Problem:
-        target_ms = target_frac * self.profile.dense_ms
-        return pruning_problem(self.subject, self.profile, self.scores, self.restrictions, target_ms)
-
-    def _solve(self, target_frac: float) -> Solution:
-        return solve(self._problem(target_frac), self.options.solver, self.options.time_limit_s)
-
-    def _dense_ms(self) -> float:
-        model = {DENSE: self.model(None)}
-        return measure(self.engine, model, DENSE, self.options.measuring, self.progress).timings[DENSE].latency_ms
-
-    def network(self, levels: Mapping[str, int]) -> Network:
-        """Return the pruned network, batch normalisation folded, at these levels."""
-        return pruned(self.subject.folded, kept_channels(levels, self.scores), removed_by(levels, self.subject.blocks))
-
-    def model(self, levels: Mapping[str, int] | None) -> bytes:
-        """Return the ONNX model at these levels (None: dense)."""
-        network = self.subject.folded if levels is None else self.network(levels)
-        return to_onnx(network, batch=self.engine.settings.batch)
-
-    def _measure(self, solution: Solution) -> Measurement:
-        models = {DENSE: self.model(None), PRUNED: self.model(solution.levels)}
-        return measure(self.engine, models, DENSE, self.options.measuring, self.progress)
-
-    def _least_frac(self, budget: Budget, limit: float, dense_ms: float) -> float:
-        """Return the predicted latency of the smallest plan as a fraction of the dense one.
+    def _least_frac(self) -> float:
+        """Return a predicted latency that no plan is below, as a fraction of the dense one.
 
         Raises:
             NotFaster, DoesNotFit: it says that trying is no use, its errors on other networks considered.
         """
-        least = cheapest(self._problem(1.0), LATENCY, self.options.time_limit_s).costs[LATENCY] / self.profile.dense_ms
+        latencies, restrictions = self._latencies, self._verifier.planner.restrictions
+        problem = self._verifier.problem(latencies, 1.0)
+        alone = [cheapest(problem, key, self._time_limit_s).costs[key] for key in latencies.resources]
+        least = max(alone) / latencies.unit_ms
         if least > _LAUNCH_BOUND_FRAC:
-            is_restricted = self.restrictions.freeze or self.restrictions.keep or not self.restrictions.may_remove_blocks
+            is_restricted = restrictions.freeze or restrictions.keep or not restrictions.may_remove_blocks
             advice = "leave more layers and blocks free" if is_restricted else "try a larger batch or larger inputs"
             raise NotFaster(
                 f"pruning cannot make this network faster here: with the least channels it is predicted to take "
-                f"{100 * least:.0f} % of the dense latency ({self.profile.dense_ms:.3g} ms), so most of its time does not "
+                f"{100 * least:.0f} % of the dense latency ({latencies.unit_ms:.3g} ms), so most of its time does not "
                 f"depend on what may be removed; {advice}"
             )
-        if least > limit * (1 + self.profile.validation.max_error_frac):
-            raise DoesNotFit(_unreachable(budget, "is predicted to take", least, dense_ms))
+        error_frac = max(target.profile.validation.max_error_frac for target in latencies.targets)
+        if least > self._limit * (1 + error_frac):
+            dense_ms = latencies.unit_ms if self._budget.is_relative else self._budget.amount / self._limit
+            raise DoesNotFit(_unreachable(self._budget, "is predicted to take", least, dense_ms))
         return least
 
-    def _outcome(self, budget: Budget, limit: float, least: float, tried: list[Trial]) -> Outcome:
-        within = [entry for entry in tried if entry[0].ratio <= limit]
-        chosen, solution, measurement = (
-            max(within, key=lambda e: e[0].value) if within else min(tried, key=lambda e: e[0].ratio)
-        )
+    def _outcome(self, least: float) -> Outcome:
+        within = [trial for trial in self._tried if trial.round.ratio <= self._limit]
+        trial = max(within, key=lambda t: t.round.value) if within else min(self._tried, key=lambda t: t.round.ratio)
+        chosen = trial.round
         if chosen.ratio >= 1:
             raise NotFaster(
                 f"the plan measures {chosen.ratio:.2f} times the dense latency, so it is no faster; give more time to "
                 "profiling or ask for a smaller budget"
             )
         if not within and chosen.predicted_frac <= least * (1 + _SAME_FRAC):
-            raise DoesNotFit(_unreachable(budget, "measures", chosen.ratio, measurement.timings[DENSE].latency_ms))
-        next_better = self._next_better_frac(chosen, [entry[0] for entry in tried])
-        uses_budget = chosen.ratio >= LEAST_FRAC * limit
-        is_met = bool(within) and (uses_budget or next_better is None or next_better > limit)
+            dense_ms = trial.measurements[0].timings[DENSE].latency_ms
+            raise DoesNotFit(_unreachable(self._budget, "measures", chosen.ratio, dense_ms))
+        next_better = self._next_better_frac(trial)
+        uses_budget = chosen.ratio >= LEAST_FRAC * self._limit
+        is_met = bool(within) and (uses_budget or next_better is None or next_better > self._limit)
         return Outcome(
             levels=chosen.levels,
-            limit_frac=limit,
+            limit_frac=self._limit,
             is_met=is_met,
-            sentence=_sentence(chosen.ratio, limit, next_better, uses_budget),
+            sentence=_sentence(chosen.ratio, self._limit, next_better, uses_budget).replace("measured", self._how, 1),
             next_better_frac=next_better,
-            rounds=tuple(entry[0] for entry in tried),
-            solution=solution,
-            measurement=measurement,
+            rounds=tuple(self._rounds),
+            solution=trial.solution,
+            measurements=trial.measurements,
+            shares=self._latencies.shares,
         )
 
-    def _cheapest_better(self, chosen: Round) -> Solution | None:
-        return cheapest_better(self._problem(1.0), chosen.value, LATENCY, self.options.time_limit_s)
+    @property
+    def _how(self) -> str:
+        """How latencies came about: "measured", or "predicted" for a device elsewhere."""
+        is_predicted = any(target.engine.settings.is_predicted for target in self._verifier.targets)
+        return "predicted" if is_predicted else "measured"
 
-    def _next_better_frac(self, chosen: Round, tried: list[Round]) -> float | None:
+    def _cheapest_better(self, trial: _Trial) -> Solution | None:
+        """Return the next better plan on the engine that binds; on the others it is within the budget as predicted."""
+        correction = trial.round.ratio / trial.round.predicted_frac
+        problem = self._verifier.problem(self._latencies, self._limit / correction)
+        resource = self._latencies.binding_resource(trial.solution.costs)
+        return cheapest_better(problem, trial.round.value, resource, self._time_limit_s)
+
+    def _next_better_frac(self, trial: _Trial) -> float | None:
         """Return what the cheapest better plan takes: measured where it was, else predicted and corrected by the chosen."""
-        better = self._cheapest_better(chosen)
-        measured = [seen for seen in tried if seen.value > chosen.value]
+        chosen, better = trial.round, self._cheapest_better(trial)
+        measured = [seen for seen in self._rounds if seen.value > chosen.value]
         fracs = [seen.ratio for seen in measured]
         if better is not None:
-            predicted = better.bound / self.profile.dense_ms
+            predicted = better.bound / self._latencies.unit_ms
             if not any(seen.predicted_frac <= predicted * (1 + _SAME_FRAC) for seen in measured):
                 fracs.append(predicted * chosen.ratio / chosen.predicted_frac)
         return min(fracs, default=None)

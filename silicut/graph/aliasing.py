@@ -28,6 +28,14 @@ def functional_target(target: str) -> str:
     return f"{namespace}.{kind.removesuffix('_') if not kind.endswith('__') else kind}.{overload}"
 
 
+def argument_names(node: Node) -> list[str]:
+    """Return the names of a call's arguments, of an in-place one those of the operator that it becomes."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    if is_in_place(node) and (operator := _operator(functional_target(str(node.target)))) is not None:
+        schema = operator._schema.arguments
+    return [argument.name for argument in schema]
+
+
 def is_in_place(node: Node) -> bool:
     """Tell whether a call changes one of its arguments."""
     return isinstance(node.target, torch._ops.OpOverload) and bool(node.target._schema.is_mutable)
@@ -57,12 +65,13 @@ class Aliasing:
         """Return the node that stands for a tensor under all its names."""
         return self.names.get(node, node)
 
-    def hazard(self) -> Node | None:
-        """Return the first in-place operator that renaming cannot express, or None."""
-        return next((node for node in self._order if is_in_place(node) and not self._is_renaming(node)), None)
+    def hazard(self, constants: set[Node]) -> Node | None:
+        """Return the first in-place operator that renaming cannot express, or None; memory of constants alone is none."""
+        written = (node for node in self._order if is_in_place(node) and not self._is_renaming(node))
+        return next((node for node in written if not constants.issuperset(self._family[self._owner[node]])), None)
 
     def _is_renaming(self, node: Node) -> bool:
-        if not _writes_its_first_argument_only(node) or not _exists(functional_target(str(node.target))):
+        if not _writes_its_first_argument_only(node) or _operator(functional_target(str(node.target))) is None:
             return False
         changed, now = self.name(node), self._order[node]
         earlier = [other for other in self._family[self._owner[node]] if self._order[other] < now]
@@ -87,8 +96,9 @@ def _writes_its_first_argument_only(node: Any) -> bool:
     return written[0] and not any(written[1:]) and isinstance(node.args[0], Node)
 
 
-def _exists(target: str) -> bool:
+def _operator(target: str) -> Any:
+    """Return the operator of a name, None where there is none that only returns."""
     namespace, kind, overload = target.split(".")
     packet = getattr(getattr(torch.ops, namespace), kind, None)
     operator = getattr(packet, overload, None)
-    return operator is not None and not operator._schema.is_mutable
+    return None if operator is None or operator._schema.is_mutable else operator

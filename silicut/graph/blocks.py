@@ -75,7 +75,7 @@ def _block_at(network: Network, channels: Channels, addition: Operator) -> Block
     return Block(_shared_path(branch) or addition.name, addition.name, shortcut, names, inner, last.name)
 
 
-_LAYERS = ("conv1d", "conv2d", "conv3d", "linear")
+_LAYERS = ("linear", *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)))
 
 
 def _weight(operators: list[Operator]) -> int:
@@ -90,10 +90,18 @@ def _dead_without(network: Network, addition: Operator, shortcut: str) -> list[O
 
 
 def _shared_path(operators: list[Operator]) -> str:
-    paths = [o.name.split(".") for o in operators if o.kind in _LAYERS]
+    """Return the path that all layers share by their own names, else by those of their weights, or ""."""
+    layers = [o for o in operators if o.kind in _LAYERS]
+    weights = [o.arguments["weight"].name.rpartition(".")[0] for o in layers]
+    return _shared([o.name for o in layers]) or _shared(weights)
+
+
+def _shared(names: list[str]) -> str:
+    separator = "/" if any("/" in name for name in names) else "."
+    paths = [name.split(separator) for name in names]
     shared = []
     for parts in zip(*paths, strict=False):
         if len(set(parts)) > 1:
             break
         shared.append(parts[0])
-    return ".".join(shared if len(paths) > 1 else shared[:-1])
+    return separator.join(shared if len(paths) > 1 else shared[:-1])

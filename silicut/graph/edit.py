@@ -11,7 +11,7 @@ import numpy as np
 
 from silicut.graph.channels import Channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
-from silicut.graph.normal_form import symbolic
+from silicut.graph.resize import resized
 
 
 def keep_channels(network: Network, channels: Channels, kept: Mapping[str, np.ndarray]) -> Network:
@@ -22,18 +22,12 @@ def keep_channels(network: Network, channels: Channels, kept: Mapping[str, np.nd
         channels: its channel groups.
         kept: for some groups by name, the indices 0..n_channels-1 that stay, at least one each; other groups stay whole.
     """
-    stays = np.ones(channels.n_atoms + 1, bool)  # the last entry is FROZEN's
-    for name, indices in kept.items():
-        atoms = np.array(channels.group(name).atoms)
-        stays[atoms] = False
-        stays[atoms[np.asarray(indices, int)]] = True
-        assert len(indices), f"group {name} must keep a channel"
-    masks = {name: {axis: stays[atoms] for axis, atoms in by_axis.items()} for name, by_axis in channels.axes.items()}
+    masks = channels.masks(kept)
     tensors = {name: _shrunk(tensor, masks.get(name, {})) for name, tensor in network.tensors.items()}
     return replace(
         network,
         tensors=tensors,
-        operators=tuple(_resized(o, tensors, masks) for o in network.operators),
+        operators=tuple(resized(o, tensors, masks) for o in network.operators),
         parameters={name: _taken(array, masks.get(name, {})) for name, array in network.parameters.items()},
     )
 
@@ -42,7 +36,8 @@ def _shrunk(tensor: Tensor, masks: Mapping[int, np.ndarray]) -> Tensor:
     shape = list(tensor.shape)
     for axis, mask in masks.items():
         if not mask.all():
-            shape[axis] = int(mask.sum())
+            n = int(mask.sum())
+            shape[axis] = n if shape[axis] >= 0 else -n
     return replace(tensor, shape=tuple(shape))
 
 
@@ -51,59 +46,6 @@ def _taken(array: np.ndarray, masks: Mapping[int, np.ndarray]) -> np.ndarray:
         if not mask.all():
             array = np.compress(mask, array, axis)
     return array
-
-
-def _resized(operator: Operator, tensors: Mapping[str, Tensor], masks: Mapping[str, Mapping[int, np.ndarray]]) -> Operator:
-    """Return the operator with the arguments that name channel counts brought up to date."""
-    resize = _RESIZE.get(operator.kind)
-    return resize(operator, tensors, masks) if resize else operator
-
-
-def _resize_convolution(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    mask = masks.get(o.arguments["input"].name, {}).get(1)
-    is_depthwise = mask is not None and o.arguments["groups"] == len(mask)
-    return o.with_arguments(groups=int(mask.sum())) if is_depthwise and len(mask) > 1 else o
-
-
-def _resize_shape(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    argument = "size" if o.kind == "expand" else "shape"
-    old, new = o.arguments[argument], tensors[o.outputs[0]].shape
-    return o.with_arguments(
-        **{argument: tuple(a if isinstance(a, str) or a == -1 else b for a, b in zip(old, new, strict=True))}
-    )
-
-
-def _resize_split(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    return o.with_arguments(split_sizes=symbolic(tuple(tensors[output].shape[o.arguments["dim"]] for output in o.outputs)))
-
-
-def _resize_slice(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    by_axis = masks.get(o.arguments["self"].name, {})
-    mask = by_axis.get(o.arguments["dim"] % len(tensors[o.outputs[0]].shape))
-    if mask is None or mask.all():
-        return o
-    start, end, _ = slice(o.arguments["start"], o.arguments["end"]).indices(len(mask))
-    return o.with_arguments(start=int(mask[:start].sum()), end=int(mask[:end].sum()))
-
-
-def _resize_pad(o: Operator, tensors: Mapping[str, Tensor], masks: Any) -> Operator:
-    pads = list(o.arguments["pad"])
-    n_axes = len(tensors[o.outputs[0]].shape)
-    for axis, mask in masks.get(o.outputs[0], {}).items():
-        at = 2 * (n_axes - 1 - axis)
-        if at < len(pads) and (pads[at] or pads[at + 1]):
-            n = len(mask)
-            pads[at], pads[at + 1] = int(mask[: pads[at]].sum()), int(mask[n - pads[at + 1] :].sum())
-    return o.with_arguments(pad=tuple(pads))
-
-
-_RESIZE = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _resize_convolution),
-    **dict.fromkeys(("reshape", "expand"), _resize_shape),
-    **dict.fromkeys(("pad", "constant_pad_nd"), _resize_pad),
-    "split_with_sizes": _resize_split,
-    "slice": _resize_slice,
-}
 
 
 def bypass(network: Network, tensor: str, by: str) -> Network:
@@ -184,8 +126,11 @@ def fold_batch_norm(network: Network) -> Network:
     return network
 
 
+_FOLDABLE = ("linear", *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)))
+
+
 def _is_foldable(network: Network, layer: Operator, norm: Operator) -> bool:
-    if layer.kind not in ("conv1d", "conv2d", "conv3d", "linear"):
+    if layer.kind not in _FOLDABLE:
         return False
     output = layer.outputs[0]
     own, statistics = list(layer.refs())[1:], list(norm.refs())[1:]
@@ -206,18 +151,28 @@ def _fold(network: Network, layer: Operator, norm: Operator) -> Network:
     def value(reference: Ref | None, default: float) -> np.ndarray:
         return np.float64(default) if reference is None else parameters[reference.name].astype(np.float64)  # type: ignore[return-value]
 
-    weight_name = layer.arguments["weight"].name
-    weight, bias_name = parameters[weight_name], _bias_name(network, layer)
+    weight_name, bias_name = layer.arguments["weight"].name, _bias_name(network, layer)
+    weight = _turned(layer, parameters[weight_name])
     scale = value(norm.arguments["weight"], 1) / np.sqrt(value(norm.arguments["running_var"], 1) + norm.arguments["eps"])
     bias = (value(layer.arguments["bias"], 0) - value(norm.arguments["running_mean"], 0)) * scale
     bias = np.broadcast_to(bias, weight.shape[:1]) + value(norm.arguments["bias"], 0)
     scale = np.broadcast_to(scale, weight.shape[:1]).reshape(-1, *[1] * (weight.ndim - 1))
-    parameters[weight_name] = (scale * weight.astype(np.float64)).astype(weight.dtype)
+    parameters[weight_name] = _turned(layer, scale * weight.astype(np.float64)).astype(weight.dtype)
     parameters[bias_name] = bias.astype(weight.dtype)
     merged = replace(layer.with_arguments(bias=Ref(bias_name)), outputs=norm.outputs)
     operators = tuple(merged if o is layer else o for o in network.operators if o is not norm)
     trainable = network.trainable | ({bias_name} if weight_name in network.trainable else set())
     return _without_dead(replace(network, operators=operators, parameters=parameters, trainable=trainable), network)
+
+
+def _turned(layer: Operator, weight: np.ndarray) -> np.ndarray:
+    """Return a weight with all filters on axis 0; for that of a transposed convolution this is its own inverse."""
+    if "transpose" not in layer.kind:
+        return weight
+    n_groups = int(layer.arguments["groups"])
+    first, second, *kernel = weight.shape
+    apart = weight.reshape(n_groups, first // n_groups, second, *kernel).swapaxes(1, 2)
+    return apart.reshape(n_groups * second, first // n_groups, *kernel)
 
 
 def _bias_name(network: Network, layer: Operator) -> str:

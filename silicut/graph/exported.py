@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import operator as python_operator
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.export.graph_signature import OutputKind
 
-from silicut.graph.aliasing import Aliasing, functional_target, is_in_place
+from silicut.graph.aliasing import Aliasing, argument_names, functional_target, is_in_place
+from silicut.graph.constants import Constants, lifted
 from silicut.graph.network import DEVICE, Network, Operator, Ref, Tensor
 from silicut.graph.normal_form import normal_form, symbolic, usual_batch_norm
 from silicut.records import UnsupportedModel
@@ -23,6 +24,7 @@ ADVICE = (
     "without branches on tensor values"
 )
 _IGNORED = ("sym_size", "_assert", "sym_constrain", "_assert_scalar", "_assert_tensor_metadata")
+_OF_MANY = ("container", "transformer", "MultiheadAttention")  # modules of PyTorch that are several operators
 _NUMBERS = torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool
 _OWN_FOLDERS = tuple(os.path.dirname(path) + os.sep for path in (torch.__file__, __file__))
 
@@ -58,6 +60,9 @@ class _Reader:
         self._operators: list[Operator] = []
         self._taken: set[str] = {*program.state_dict, *program.constants}
         self._offenders: list[str] = []
+        self._constants = Constants(lifted(program))
+        self._folded: dict[tuple[Any, int], str] = {}  # constant node and its version -> parameter name
+        self._values: dict[str, torch.Tensor] = {**program.state_dict, **program.constants}
         self._aliases = _aliases(program, module)
         self._batch_symbol = self._find_batch_symbol()
 
@@ -74,10 +79,10 @@ class _Reader:
             output_structure=_output_structure(self._program.call_spec.out_spec, len(outputs)),
             tensors=self._tensors,
             operators=tuple(self._operators),
-            parameters=self._parameters(),
+            parameters=(parameters := self._parameters()),
             trainable=frozenset(self._trainable()),
             aliases=self._aliases,
-            constants=frozenset(self._program.constants) - frozenset(self._program.state_dict),
+            constants=frozenset(parameters) - frozenset(self._program.state_dict),
         )
 
     def _find_batch_symbol(self) -> Any:
@@ -102,12 +107,15 @@ class _Reader:
                 inputs.append(name)
                 self._tensors[name] = self._tensor(node.meta["val"])
             self._names[node] = self._aliases.get(name, name)
+            if node in self._constants:
+                self._folded[node, self._constants.version(node)] = self._names[node]
         return tuple(inputs)
 
     def _parameters(self) -> dict[str, np.ndarray]:
-        state = {**self._program.state_dict, **self._program.constants}
-        tensors = {n: v for n, v in state.items() if isinstance(v, torch.Tensor) and n not in self._aliases}
-        return {name: _array(name, value) for name, value in tensors.items()}
+        """Return all parameters, of the constants those that are read."""
+        read = {name for operator in self._operators for name in operator.refs()}
+        wanted = [n for n in self._values if (n in read or n in self._program.state_dict) and n not in self._aliases]
+        return {n: _array(n, value) for n in wanted if isinstance(value := self._values[n], torch.Tensor)}
 
     def _trainable(self) -> list[str]:
         names = {self._aliases.get(name, name) for name in self._program.graph_signature.parameters}
@@ -115,7 +123,7 @@ class _Reader:
 
     def _read_graph(self, graph: Any) -> None:
         for node in graph.nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and not self._constants.fold(node):
                 self._read_call(node)
 
     def _read_call(self, node: Any) -> None:
@@ -151,11 +159,13 @@ class _Reader:
         path, owner = stack[-1] if stack else ("", "")
         weight = arguments.get("weight")
         weight_name = weight.name if isinstance(weight, Ref) else ""
-        is_layer = path and str(owner).startswith("torch.nn.modules.") and "container" not in str(owner)
+        is_layer = path and str(owner).startswith("torch.nn.modules.") and not any(tag in str(owner) for tag in _OF_MANY)
         if is_layer and (weight_name or f"{path}.weight" not in self._program.state_dict):
             return str(path)
         if weight_name.endswith(".weight") and weight_name in self._program.state_dict:
             return str(weight_name.removesuffix(".weight"))
+        if weight_name.endswith("_weight") and weight_name in self._program.state_dict:
+            return str(weight_name.removesuffix("_weight"))
         return f"{path}.{kind}" if path else kind
 
     def _rename(self, node: Any, name: str) -> None:
@@ -170,35 +180,52 @@ class _Reader:
         """Read the body of a `torch.no_grad()` block; what leaves it is detached."""
         is_enabled, block, *inputs = node.args
         graph, outer = getattr(self._program.graph_module, block.target).graph, self._aliasing
-        values = [self._name(value) for value in inputs]
+        for inner, value in zip(graph.find_nodes(op="placeholder"), inputs, strict=True):
+            if value in self._constants:
+                self._constants.add(inner, self._constants.value(value))
+            else:
+                self._names[inner] = self._name(value)
         self._aliasing = Aliasing(graph)
-        self._names.update(zip(graph.find_nodes(op="placeholder"), values, strict=True))
         self._read_graph(graph)
-        results = [self._name(value) for value in graph.output_node().args[0]]
         self._aliasing = outer
+        results = graph.output_node().args[0]
         for user in node.users:
             if user.target is python_operator.getitem:
                 result = results[user.args[1]]
-                self._names[user] = result if is_enabled else self._append("aten.detach.default", result)
+                if result in self._constants:
+                    self._constants.add(user, self._constants.value(result))
+                else:
+                    name = self._name(result)
+                    self._names[user] = name if is_enabled else self._append("aten.detach.default", name)
 
     def _append(self, target: str, source: str) -> str:
         """Add an operator of one input that returns the same values; return its output's name."""
         name = self._unique(target.split(".")[1])
-        parameter = self._program.state_dict.get(source, self._program.constants.get(source))
-        self._tensors[name] = self._tensors[source] if parameter is None else self._tensor(parameter)
+        self._tensors[name] = self._tensors[source] if source in self._tensors else self._tensor(self._values[source])
         self._operators.append(Operator(name, target, {"self": Ref(source)}, (name,)))
         return name
 
     def _name(self, node: Any) -> str:
+        if node in self._constants:
+            return self._constant(node)
         named = self._aliasing.name(node)
         if named not in self._names:
             raise UnsupportedModel([f"{node} is a number that depends on the batch size or on tensor values"], ADVICE)
         return self._names[named]
 
+    def _constant(self, node: Any) -> str:
+        """Return the name of a constant in its present state, made a parameter where it is first read."""
+        key = node, self._constants.version(node)
+        if key not in self._folded:
+            self._folded[key] = self._unique(node.name)
+            self._values[self._folded[key]] = self._constants.value(node).clone()
+        return self._folded[key]
+
     def _arguments(self, node: Any) -> dict[str, Any]:
         schema = node.target._schema.arguments
         given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
-        return {a.name: self._value(given.get(a.name, a.default_value)) for a in schema}
+        values = [self._value(given.get(a.name, a.default_value)) for a in schema]
+        return dict(zip(argument_names(node), values, strict=True))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, torch.fx.Node):
@@ -306,11 +333,22 @@ def _array(name: str, value: torch.Tensor) -> np.ndarray:
 def _output_structure(spec: Any, n_outputs: int) -> str | tuple[str, ...]:
     if spec.is_leaf():
         return "tensor"
-    leaves = [spec.child(i) for i in range(spec.num_children)]
-    is_flat = all(leaf.is_leaf() for leaf in leaves) and len(leaves) == n_outputs
-    if is_flat and spec.type in (dict, collections.OrderedDict):
-        return tuple(str(key) for key in spec.context)
-    if is_flat and spec.type in (tuple, list):
-        return str(spec.type.__name__)
-    reason = "the network returns nested or non-tensor outputs"
-    raise UnsupportedModel([reason], "It must return a tensor, or a tuple, list or dict of tensors")
+    keys = tuple(_output_keys(spec, ""))
+    if len(keys) != n_outputs:
+        reason = "the network returns something that is no tensor"
+        raise UnsupportedModel([reason], "It must return a tensor, or tuples, lists and dicts of tensors")
+    is_flat = all(spec.child(i).is_leaf() for i in range(spec.num_children))
+    return str(spec.type.__name__) if is_flat and spec.type in (tuple, list) else keys
+
+
+def _output_keys(spec: Any, path: str) -> Iterator[str]:
+    """Yield the path of each output in what a module returns: "logits", "boxes.0"."""
+    if spec.is_leaf():
+        yield path
+        return
+    context = spec.context if isinstance(spec.context, list | tuple) else ()
+    names = [str(key) for key in context]
+    if len(names) != spec.num_children:  # a tuple or list
+        names = [str(i) for i in range(spec.num_children)]
+    for i, name in enumerate(names):
+        yield from _output_keys(spec.child(i), f"{path}.{name}" if path else name)

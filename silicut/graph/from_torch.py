@@ -21,7 +21,9 @@ import torch
 from torch import nn
 
 from silicut.graph.aliasing import Aliasing
+from silicut.graph.constants import constant_nodes, lifted
 from silicut.graph.exported import ADVICE, is_users, read_program, source_line
+from silicut.graph.module import NetworkModule, network_with_weights
 from silicut.graph.network import Network
 from silicut.records import UnsupportedModel
 
@@ -32,13 +34,16 @@ def capture(module: nn.Module, inputs: torch.Tensor | Sequence[torch.Tensor]) ->
     """Return the network that a module computes in evaluation mode.
 
     Args:
-        module: any module that `torch.export` can trace; it is not changed.
+        module: any module that `torch.export` can trace; it is not changed. A `NetworkModule` gives its own network, with
+            the module's present weights.
         inputs: one example tensor per argument, the batch on axis 0. The batch size stays free where the module allows;
             elsewhere it is the examples'.
 
     Raises:
         UnsupportedModel: the module cannot be traced, uses something that is no tensor operator, or writes to its buffers.
     """
+    if isinstance(module, NetworkModule):
+        return network_with_weights(module)
     examples = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     # With gradients on, so that torch.export keeps the user's no_grad blocks.
     with _evaluation_mode(module), _quiet(), torch.enable_grad():
@@ -68,7 +73,8 @@ def _capture(module: nn.Module, examples: tuple[torch.Tensor, ...], *, is_batch_
 def _without_hazards(program: Any) -> Any:
     """Return the program with views and in-place operators rewritten by PyTorch where renaming is not enough."""
     graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
-    hazards = [hazard for graph in graphs if (hazard := Aliasing(graph).hazard()) is not None]
+    known = set(lifted(program))
+    hazards = [found for graph in graphs if (found := Aliasing(graph).hazard(constant_nodes(graph, known))) is not None]
     if not hazards:
         return program
     if any("dropout" in str(node.target) for graph in graphs for node in graph.nodes):

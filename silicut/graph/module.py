@@ -82,12 +82,17 @@ class NetworkModule(nn.Module):
         Raises:
             ValueError: the inputs have other shapes.
         """
+        return self._run(inputs, None)
+
+    def _run(self, inputs: tuple[torch.Tensor, ...], after: Callable[[str], None] | None) -> Any:
         batch = 1 if self._batch_input is None else len(inputs[self._batch_input])
         self._check(inputs, batch)
         values = dict(zip(self.network.inputs, inputs, strict=True))
         call = _Call(batch, inputs[0].device, self.training)
         for step in self._steps:
             step.run(values, call)
+            if after is not None:
+                after(step.name)
         results = [values[name] for name in self.network.outputs]
         structure = self.network.output_structure
         if structure == "tensor":
@@ -143,6 +148,11 @@ def to_module(network: Network) -> NetworkModule:
     return module
 
 
+def run_stepwise(module: NetworkModule, inputs: tuple[torch.Tensor, ...], after: Callable[[str], None]) -> Any:
+    """Return what the module returns, telling the name of every operator as soon as it has run."""
+    return module._run(inputs, after)
+
+
 def network_with_weights(module: NetworkModule) -> Network:
     """Return the module's network with the module's present weights and statistics, in the network's number types."""
     parameters = {}
@@ -151,6 +161,18 @@ def network_with_weights(module: NetworkModule) -> Network:
         dtype = torch.from_numpy(array[..., None]).dtype
         parameters[name] = store[leaf].detach().to("cpu", dtype, copy=True).numpy()
     return module.network.with_parameters(parameters)
+
+
+def run_operator(operator: Operator, values: dict[str, torch.Tensor], batch: int) -> None:
+    """Run one operator in evaluation mode on values by name (parameters too), and put its outputs among them.
+
+    Args:
+        operator: what to run.
+        values: all on one device; on "meta", only shapes and types are computed.
+        batch: what "batch" stands for in its arguments.
+    """
+    device = next((value.device for value in values.values()), torch.device("cpu"))
+    _Step(operator, {}, ()).run(values, _Call(batch, device, is_training=False))
 
 
 _Store = dict[str, Any]
@@ -172,6 +194,7 @@ class _Step:
     """One operator made ready to run: its callable and where each argument comes from."""
 
     def __init__(self, operator: Operator, stores: dict[str, tuple[_Store, str]], freed: tuple[str, ...]) -> None:
+        self.name = operator.name
         self._call = _resolve(operator)
         self._outputs, self._freed = operator.outputs, freed
         self._training_argument = _training_argument(operator)

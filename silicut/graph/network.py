@@ -82,7 +82,7 @@ class Operator:
     def _read(self) -> tuple[str, ...]:
         return tuple(_refs(tuple(self.arguments.values())))
 
-    def with_arguments(self, **changes: Any) -> Operator:
+    def with_arguments(self, /, **changes: Any) -> Operator:
         """Return the operator with some arguments replaced."""
         return replace(self, arguments={**self.arguments, **changes})
 
@@ -102,13 +102,15 @@ class Network:
     Attributes:
         inputs: names of the input tensors.
         outputs: names of the output tensors.
-        output_structure: "tensor", "tuple", "list", or the keys of a dict, in the order of `outputs`.
+        output_structure: "tensor", "tuple", "list", or the keys of a dict, in the order of `outputs`; what the user's module
+            nests comes flat, with keys such as "boxes.0".
         tensors: type of every activation by name, inputs included.
         operators: in execution order.
         parameters: arrays by the user's state-dict name, buffers and constants included.
         trainable: names of the parameters that training changes.
         aliases: further state-dict names of parameters (shared weights), each with the name under which it is read.
         constants: names of parameters that are no part of the user's state dict (constants, non-persistent buffers).
+        file: path of the ONNX file that it was captured from, or ""; edits keep it, files on disk do not.
 
     Two networks are equal only if they are the same object; `structure_hash` and `weights_hash` compare content.
     """
@@ -122,6 +124,7 @@ class Network:
     trainable: frozenset[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
     constants: frozenset[str] = frozenset()
+    file: str = ""
 
     def __post_init__(self) -> None:
         known = set(self.inputs) | set(self.parameters)

@@ -40,6 +40,18 @@ class OnnxNodes:
         """Append a node that makes all outputs of an operator."""
         self._append(kind, inputs, operator.outputs, operator.name, attributes)
 
+    def add_output(self, kind: str, output: str, inputs: Sequence[str], **attributes: Any) -> None:
+        """Append a node that makes one of an operator's several outputs."""
+        self._append(kind, inputs, [output], output, attributes)
+
+    def add_parts(
+        self, kind: str, operator: Operator, inputs: Sequence[str], parts: Sequence[str], **attributes: Any
+    ) -> list[str]:
+        """Append a node that makes several intermediate results; return their names."""
+        outputs = [f"{operator.name}/{part}" for part in parts]
+        self._append(kind, inputs, outputs, outputs[0], attributes)
+        return outputs
+
     def rename(self, tensor: str, output: str) -> None:
         """Append a node that gives a tensor a second name."""
         self._append("Identity", [tensor], [output], output, {})
@@ -84,11 +96,35 @@ class OnnxNodes:
             return self.batch * int(value.removeprefix(BATCH).removeprefix("*") or 1)
         return int(value)
 
+    def batch_size(self, operator: Operator, size: str) -> str:
+        """Append what reads a multiple of the batch size ("batch*k") off an input; return the name of its one number."""
+        source = next(name for name in self.network.inputs if self.shape(name)[:1] == (-1,))
+        read = self.add("Shape", operator, [source], part="batch", start=0, end=1)
+        multiple = self.constant(operator, "multiple", np.array([int(size.partition("*")[2] or 1)], np.int64))
+        return self.add("Mul", operator, [read, multiple], part="batch_size")
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the declared shape of a tensor or parameter; negative sizes are multiples of the batch."""
         if name in self.network.parameters:
             return self.network.parameters[name].shape
         return self.network.tensors[name].shape
+
+    def dtype(self, name: str) -> str:
+        """Return the number type of a tensor or parameter."""
+        if name in self.network.parameters:
+            return str(self.network.parameters[name].dtype)
+        return self.network.tensors[name].dtype
+
+    def onnx_type(self, name: str) -> int:
+        """Return ONNX's number for the number type of a tensor."""
+        from onnx import helper
+
+        return int(helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype(name))))
+
+    def four_axes(self, operator: Operator) -> None:
+        """Refuse an operator whose main input is no batch of images."""
+        if self.n_axes(operator) != 4:
+            raise CannotWrite("its input has no batch axis")
 
     def n_axes(self, operator: Operator) -> int:
         """Return the number of axes of an operator's main input."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from silicut.graph.network import Network, Operator
 from silicut.graph.onnx_nodes import CannotWrite, OnnxNodes
-from silicut.graph.onnx_rules import RULES
+from silicut.graph.onnx_rules import MIXED, RULES
 from silicut.records import UnsupportedModel
 from silicut.version import __version__
 
@@ -85,9 +85,9 @@ def _check(network: Network, operator: Operator) -> None:
         raise CannotWrite
     types = {network.tensors[name].dtype for name in operator.refs() if name in network.tensors}
     types |= {str(network.parameters[name].dtype) for name in operator.refs() if name in network.parameters}
-    if len(types | {network.tensors[operator.outputs[0]].dtype}) > 1:
+    if operator.kind not in MIXED and len(types | {network.tensors[operator.outputs[0]].dtype}) > 1:
         raise CannotWrite("it mixes number types")
-    further = operator.outputs[1:] if operator.kind != "split_with_sizes" else ()
+    further = operator.outputs[1:] if operator.kind not in ("split_with_sizes", "unbind") else ()
     if any(name in network.consumers or name in network.outputs for name in further):
         raise CannotWrite("its further outputs are read")
 

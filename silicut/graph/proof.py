@@ -11,6 +11,7 @@ import torch
 
 from silicut.graph.channels import Channels
 from silicut.graph.edit import keep_channels
+from silicut.graph.kept_statistics import with_kept_statistics
 from silicut.graph.module import to_module
 from silicut.graph.network import Network, Operator
 
@@ -26,7 +27,9 @@ def prove_group(
     """Return how far a pruned network is from the whole one in which all readers of the removed channels are zero.
 
     Both run in float64: the network pruned by `keep_channels`, and the whole network with the weights of every consumer
-    zero at the removed positions. Right groups give rounding errors (1e-12 or so); nan means that an output is not finite.
+    zero at the removed positions. Norms and other statistics over channels are taken over those that stay, also in the
+    whole network (`silicut.graph.kept_statistics`). Right groups give rounding errors (1e-12 or so); nan means that an
+    output is not finite.
 
     Args:
         network: the network on which `channels` was found; random or trained weights, since zeros prove nothing.
@@ -53,7 +56,7 @@ def _without_readers(network: Network, channels: Channels, kept: Mapping[str, np
         removed = np.setdiff1d(np.arange(groups[name].n_channels), indices)
         for member in groups[name].consumers():
             np.moveaxis(parameters[member.parameter], member.axis, 0)[member.positions[removed].ravel()] = 0
-    return network.with_parameters(parameters)
+    return with_kept_statistics(network.with_parameters(parameters), channels.masks(kept))
 
 
 def _outputs(network: Network, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:

@@ -36,7 +36,7 @@ def render_page(summary: RunSummary) -> str:
     Raises:
         ToolMissing: jinja2 or matplotlib is not installed (extra "report").
     """
-    template = _environment().get_template(_TEMPLATE)
+    template = page_environment().get_template(_TEMPLATE)
     sections = sections_of(summary.layers)
     ms = (summary.dense.ms, summary.predicted_ms, summary.measured.ms, summary.target_ms)
     return str(
@@ -53,13 +53,20 @@ def render_page(summary: RunSummary) -> str:
             n_panels_shown=_N_PANELS_SHOWN,
             figures=_figures(summary),
             validation_sentences=wording.validation_sentences(summary.validation) if summary.validation else [],
+            part_rows=wording.part_rows(summary.parts) if summary.parts else [],
+            no_cause=wording.NO_CAUSE,
             fingerprint=_plain_values(summary.fingerprint),
-            themes={"light": _safe(css_variables(LIGHT)), "dark": _safe(css_variables(DARK))},
+            themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )
     )
 
 
-def _environment() -> Any:
+def page_environment() -> Any:
+    """Return the templates with their filters and functions.
+
+    Raises:
+        ToolMissing: jinja2 is not installed (extra "report").
+    """
     try:
         import jinja2
     except ImportError:
@@ -83,11 +90,12 @@ def _environment() -> Any:
         "change": wording.change_text,
         "error": wording.error_text,
         "interval": wording.interval_text,
+        "parts_sentence": wording.parts_sentence,
     }
     return environment
 
 
-def _safe(text: str) -> Any:
+def trusted(text: str) -> Any:
     """Return text of our own making, marked as HTML."""
     import markupsafe  # comes with jinja2
 
@@ -100,7 +108,7 @@ def _figures(summary: RunSummary) -> dict[str, Any]:
         figures["validation"] = validation_svg(summary.validation)
     if summary.epochs:
         figures["epochs"] = epochs_svg(summary.epochs)
-    return {name: _safe(svg) for name, svg in figures.items()}
+    return {name: trusted(svg) for name, svg in figures.items()}
 
 
 def _panels(summary: RunSummary) -> list[tuple[Panel, Any]]:
@@ -108,7 +116,7 @@ def _panels(summary: RunSummary) -> list[tuple[Panel, Any]]:
     panels = panels_of(summary.groups)
     costliest = sorted(panels, key=lambda panel: -panel.dense_ms)[:_N_PANELS_SHOWN]
     ordered = [p for p in panels if p in costliest] + [p for p in panels if p not in costliest]
-    return [(panel, _safe(staircase_svg(panel, number))) for number, panel in enumerate(ordered)]
+    return [(panel, trusted(staircase_svg(panel, number))) for number, panel in enumerate(ordered)]
 
 
 def _layer_rows(sections: tuple[Section, ...]) -> list[_LayerRow]:

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from silicut.records import ConfigError, Record
+from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
+from silicut.report.findings import Finding, LatencyParts
+from silicut.report.part import Part
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
 
 
-class _Part:
-    """A part of the record: unknown keys in a file are errors."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-
 @dataclass(frozen=True, kw_only=True)
-class Latency(_Part):
+class Latency(Part):
     """A measured latency.
 
     Attributes:
@@ -33,7 +30,7 @@ class Latency(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio(_Part):
+class Ratio(Part):
     """Measured latency of the pruned network over that of the dense one; below 1 is faster.
 
     Attributes:
@@ -56,7 +53,7 @@ class Ratio(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(_Part):
+class Outcome(Part):
     """Whether the budget was met.
 
     Attributes:
@@ -71,7 +68,7 @@ class Outcome(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search(_Part):
+class Search(Part):
     """How the plan was chosen.
 
     Attributes:
@@ -79,7 +76,7 @@ class Search(_Part):
         value: what the plan reaches of it, any unit.
         solver: name of the solver.
         bound: no plan within the same predicted budget has a greater value.
-        gap_frac: (bound - value) / |value|, >= 0.
+        gap_frac: (bound - value) / abs(value), >= 0.
     """
 
     value_function: str
@@ -90,7 +87,7 @@ class Search(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round(_Part):
+class Round(Part):
     """One turn of solve, apply, measure and correct.
 
     Attributes:
@@ -109,7 +106,7 @@ class Round(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage(_Part):
+class Stage(Part):
     """Accuracy after one stage of the run.
 
     Attributes:
@@ -133,7 +130,7 @@ class Stage(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch(_Part):
+class Epoch(Part):
     """One epoch of fine-tuning.
 
     Attributes:
@@ -150,7 +147,7 @@ class Epoch(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerSummary(_Part):
+class LayerSummary(Part):
     """One layer before and after.
 
     Attributes:
@@ -174,7 +171,7 @@ class LayerSummary(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupSummary(_Part):
+class GroupSummary(Part):
     """One channel group: its staircase and the width it got.
 
     Attributes:
@@ -205,7 +202,7 @@ class GroupSummary(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenSummary(_Part):
+class FrozenSummary(Part):
     """Channels that had to stay.
 
     Attributes:
@@ -220,7 +217,7 @@ class FrozenSummary(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSize(_Part):
+class NetworkSize(Part):
     """How large a network is.
 
     Attributes:
@@ -235,7 +232,7 @@ class NetworkSize(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxAgreement(_Part):
+class OnnxAgreement(Part):
     """The exported file, run by the engine, beside the PyTorch module.
 
     Attributes:
@@ -280,6 +277,12 @@ class RunSummary(Record):
         validation: how well latency is predicted; None where it was not checked.
         onnx_agreement: None where it was not checked.
         warnings: sentences on what makes the figures less sure.
+        engines: the network on each of several engines; empty where there is one, which everything else is about.
+        size_budgets: budgets besides latency.
+        values: how each value function did; empty where they were not compared.
+        drops: latencies that were tried for a drop of accuracy; empty where a latency was asked for.
+        parts: of the pruned network's predicted latency, by what could still change them; None where nobody looked.
+        findings: the known causes of a network that is no faster which apply to the pruned network.
 
     Raises:
         ConfigError: a latency or a count is not above 0, or lists that belong together differ in length; all are named.
@@ -314,6 +317,12 @@ class RunSummary(Record):
     validation: Validation | None = None
     onnx_agreement: OnnxAgreement | None = None
     warnings: tuple[str, ...] = ()
+    engines: tuple[EngineSummary, ...] = ()
+    size_budgets: tuple[SizeBudget, ...] = ()
+    values: tuple[ValueSummary, ...] = ()
+    drops: tuple[TriedDrop, ...] = ()
+    parts: LatencyParts | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [*self._wrong_numbers(), *self._wrong_lists()]

@@ -27,8 +27,6 @@ CSV_COLUMNS = (
 )
 """The columns of `layers_csv`: the fields of `LayerSummary`."""
 
-_N_LEVELS_SHOWN = 8
-
 
 def summary_table(summary: RunSummary) -> Group:
     """Return a run's findings: headline, latency and size before and after, accuracy by stage, outcome and warnings."""
@@ -37,8 +35,13 @@ def summary_table(summary: RunSummary) -> Group:
     if loss is not None:
         parts.append(Text(wording.accuracy_sentence(loss)))
     parts.append(_before_and_after(summary))
+    if summary.engines:
+        parts.append(_engine_table(summary))
     if summary.stages:
         parts.append(_accuracy_table(summary.stages))
+    if summary.values:
+        parts.append(_value_table(summary))
+    parts += [Text(wording.drop_sentence(drop)) for drop in summary.drops]
     parts.append(Text(summary.outcome.sentence, style="green" if summary.is_within_budget else "red"))
     if summary.outcome.next_ms is not None:
         parts.append(Text(f"next better plan: {wording.ms_text(summary.outcome.next_ms)}, predicted"))
@@ -49,13 +52,14 @@ def summary_table(summary: RunSummary) -> Group:
 def measurement_table(measurement: Measurement) -> Table:
     """Return the latencies of networks measured together, their ratios to the reference (median over rounds, and fastest run
     over fastest run) and how many runs these are over; warnings are the caption."""
-    table = _table(
+    table = headed_table(
         "network", "latency", "95 % interval", f"relative to {measurement.reference}", "95 % interval", "fastest runs", "n"
     )
-    table.title = Text(f"measured on {wording.engine_text(measurement.settings)}")
+    how = "predicted for" if measurement.settings.is_predicted else "measured on"
+    table.title = Text(f"{how} {wording.engine_text(measurement.settings)}")
     decimals = wording.shared_decimals(timing.latency_ms for timing in measurement.timings.values())
     for name, timing in measurement.timings.items():
-        _add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
+        add_row(table, name, *_timing_cells(timing, decimals, is_reference=name == measurement.reference))
     if measurement.warnings:
         table.caption = Text("\n".join(f"warning: {warning}" for warning in measurement.warnings), style="yellow")
     return table
@@ -64,16 +68,16 @@ def measurement_table(measurement: Measurement) -> Table:
 def profile_table(profile: Profile) -> Group:
     """Return what a profile found: latency, groups with their stairs and legal widths, how well it predicts."""
     check = profile.validation
-    table = _table("channel group", "channels", "step", "cliffs at", "legal widths", "ms (dense)")
+    table = headed_table("channel group", "channels", "step", "cliffs at", "legal widths", "ms (dense)")
     levels = {variable.name: variable.levels for variable in profile.variables}
     for stairs in profile.staircases:
-        _add_row(
+        add_row(
             table,
             stairs.group,
             str(stairs.widths[-1]),
             str(stairs.step),
-            _numbers(stairs.cliffs) or "none",
-            _numbers(levels[stairs.group]),
+            wording.numbers_text(stairs.cliffs) or "none",
+            wording.numbers_text(levels[stairs.group]),
             f"{stairs.costs_ms[-1]:.{wording.decimals_for(profile.dense_ms) + 1}f}",
         )
     cpu = profile.fingerprint.get("cpu", "this machine")
@@ -96,12 +100,12 @@ def layers_csv(summary: RunSummary) -> str:
 
 
 def _before_and_after(summary: RunSummary) -> Table:
-    table = _table("", "dense", "pruned", "change", "")
+    table = headed_table("", "dense", "pruned", "change", "")
     table.columns[-1].justify = "left"
     for row in (*_latency_rows(summary), *_size_rows(summary.dense_size, summary.pruned_size)):
-        _add_row(table, *row)
+        add_row(table, *row)
     if summary.removed_blocks:
-        _add_row(table, "blocks removed", "", str(len(summary.removed_blocks)), "", wording.listing(summary.removed_blocks))
+        add_row(table, "blocks removed", "", str(len(summary.removed_blocks)), "", wording.listing(summary.removed_blocks))
     return table
 
 
@@ -111,12 +115,46 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
     dense, predicted, measured, target = (wording.ms_text(number, decimals) for number in ms)
     change, interval = wording.change_text(1, summary.ratio.ratio), wording.interval_text(summary.measured, decimals)
     speedup, low, high = summary.ratio.speedup
+    if summary.settings.is_predicted:
+        return [
+            ("latency, predicted", dense, measured, change, "not run on the device"),
+            ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+            ("speed-up, predicted", "", f"{speedup:.2f}x", "", ""),
+        ]
     return [
         ("latency, measured", dense, measured, change, interval),
         ("latency, predicted", "", predicted, "", wording.error_text(summary.predicted_ms, summary.measured.ms)),
         ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+        *_size_budget_rows(summary),
         ("speed-up, measured", "", f"{speedup:.2f}x", "", f"95 %: {low:.2f} to {high:.2f}"),
     ]
+
+
+def _size_budget_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    return [
+        (f"budget, {b.name.replace('_', ' ')}", "", wording.count_text(b.limit), "", "kept" if b.is_kept else "exceeded")
+        for b in summary.size_budgets
+    ]
+
+
+def _engine_table(summary: RunSummary) -> Table:
+    table = headed_table("engine, measured", "dense", "pruned", "ratio", "95 % interval", "model's mean error")
+    for engine in summary.engines:
+        decimals = wording.shared_decimals((engine.dense_ms, engine.pruned_ms))
+        ms = (wording.ms_text(number, decimals) for number in (engine.dense_ms, engine.pruned_ms))
+        interval = f"{engine.ratio_low:.3f} to {engine.ratio_high:.3f}"
+        error = wording.percent_text(engine.mean_error_frac)
+        add_row(table, wording.engine_text(engine.settings), *ms, f"{engine.ratio:.3f}", interval, error)
+    return table
+
+
+def _value_table(summary: RunSummary) -> Table:
+    table = headed_table("value function", "right untrained", "rank correlation", "")
+    for value in summary.values:
+        right = "" if value.accuracy_frac is None else wording.percent_text(value.accuracy_frac)
+        ranks = "" if value.rank_correlation is None else f"{value.rank_correlation:.2f}"
+        add_row(table, value.name, right, ranks, "chosen" if value.name == summary.search.value_function else "")
+    return table
 
 
 def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]:
@@ -132,11 +170,11 @@ def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]
 
 
 def _accuracy_table(stages: tuple[Stage, ...]) -> Table:
-    table = _table("accuracy, measured", "right", "95 % interval", "images")
+    table = headed_table("accuracy, measured", "right", "95 % interval", "images")
     for stage in stages:
         low, high = wording.wilson_interval(stage)
         accuracy = wording.percent_text(stage.accuracy_frac, 2)
-        _add_row(table, stage.name, accuracy, f"{100 * low:.2f} to {100 * high:.2f}", f"{stage.n_correct:,} of {stage.n:,}")
+        add_row(table, stage.name, accuracy, f"{100 * low:.2f} to {100 * high:.2f}", f"{stage.n_correct:,} of {stage.n:,}")
     return table
 
 
@@ -148,7 +186,8 @@ def _timing_cells(timing: Timing, decimals: int, *, is_reference: bool) -> tuple
     return wording.ms_text(timing.latency_ms, decimals), intervals[0], *ratios, str(timing.n)
 
 
-def _table(*headings: str) -> Table:
+def headed_table(*headings: str) -> Table:
+    """Return an empty table, all columns but the first to the right."""
     from rich import box
 
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
@@ -157,13 +196,6 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _add_row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Add cells as plain text: names may hold what rich would read as markup."""
     table.add_row(*map(Text, cells))
-
-
-def _numbers(numbers: tuple[int, ...]) -> str:
-    if len(numbers) <= _N_LEVELS_SHOWN:
-        return " ".join(map(str, numbers))
-    half = _N_LEVELS_SHOWN // 2
-    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"

@@ -6,12 +6,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from silicut.report.comparisons import TriedDrop
+from silicut.report.findings import LatencyParts
 from silicut.report.summary import Latency, RunSummary, Stage
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
 
 _Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 _NBSP = "\u00a0"
+
+_NARROWING = "what narrowing could save"
+NO_CAUSE = "None of the known causes of a network that gets no faster applies."
+"""What is said where there are no findings."""
 
 
 def decimals_for(smallest: float, n_digits: int = 3) -> int:
@@ -100,7 +106,8 @@ def engine_text(settings: EngineSettings) -> str:
         'onnxruntime, 1 thread, batch 1'
     """
     threads = "1 thread" if settings.n_threads == 1 else f"{settings.n_threads} threads"
-    return f"{settings.engine}, {threads}, batch {settings.batch}"
+    elsewhere = ", on another device" if settings.is_predicted else ""
+    return f"{settings.engine}, {threads}, batch {settings.batch}{elsewhere}"
 
 
 def listing(names: Sequence[str], n_shown: int = 3) -> str:
@@ -113,6 +120,55 @@ def listing(names: Sequence[str], n_shown: int = 3) -> str:
     if len(names) > n_shown:
         return f"{', '.join(names[:n_shown])} and {len(names) - n_shown} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def drop_sentence(drop: TriedDrop) -> str:
+    """Return what came of a latency that was tried for a drop of accuracy.
+
+    Example:
+        >>> drop_sentence(TriedDrop(limit_frac=0.5, drop=0.0123, is_allowed=False)).replace(chr(160), " ")
+        'tried 50.0 % of the dense latency: 0.0123 lost after a short recovery, too much'
+    """
+    verdict = "little enough" if drop.is_allowed else "too much"
+    return (
+        f"tried {percent_text(drop.limit_frac)} of the dense latency: {drop.drop:.4g} lost after a short recovery, {verdict}"
+    )
+
+
+def numbers_text(numbers: Sequence[int], n_shown: int = 8) -> str:
+    """Return numbers in a row, those in the middle left out where there are many.
+
+    Example:
+        >>> numbers_text([4, 8, 12]), numbers_text(range(20), 4)
+        ('4 8 12', '0 1 ... 18 19')
+    """
+    if len(numbers) <= n_shown:
+        return " ".join(map(str, numbers))
+    half = n_shown // 2
+    return f"{' '.join(map(str, numbers[:half]))} ... {' '.join(map(str, numbers[-half:]))}"
+
+
+def part_rows(parts: LatencyParts) -> list[tuple[str, float]]:
+    """Return the parts of a latency that are not 0, named, in milliseconds; what widths can change comes first."""
+    rows = (
+        (_NARROWING, parts.narrowing_ms),
+        ("layers at their smallest widths", parts.least_ms),
+        ("calls, input and output", parts.overhead_ms),
+        ("layers whose channels must stay", parts.frozen_ms),
+        ("layers on no channel group", parts.untouched_ms),
+    )
+    decimals = shared_decimals((parts.total_ms,))
+    return [(name, ms) for name, ms in rows if round(ms, decimals) > 0]
+
+
+def parts_sentence(parts: LatencyParts) -> str:
+    """Return in one sentence how much of a latency depends on widths, and what the rest is."""
+    decimals = shared_decimals((parts.total_ms,))
+    rest = [f"{ms_text(ms, decimals)} in {name}" for name, ms in part_rows(parts) if name != _NARROWING]
+    return (
+        f"Of {ms_text(parts.total_ms, decimals)}, widths can change {ms_text(parts.narrowing_ms, decimals)} "
+        f"({percent_text(1 - parts.fixed_frac, 0)})" + (f"; the rest is {listing(rest, 4)}." if rest else ".")
+    )
 
 
 def wilson_interval(stage: Stage) -> tuple[float, float]:

@@ -4,8 +4,10 @@ No solver sees a network; values and costs are tables over one to three variable
 """
 
 from silicut.search.cheapest import cheapest, cheapest_better
+from silicut.search.hull import Hull, HullPoint, hull
 from silicut.search.pareto import Front, Pruning, pareto_front
 from silicut.search.problem import (
+    Cost,
     CostSource,
     Problem,
     SumVariable,
@@ -22,8 +24,11 @@ from silicut.search.solvers import SOLVERS, solve
 
 __all__ = [
     "SOLVERS",
+    "Cost",
     "CostSource",
     "Front",
+    "Hull",
+    "HullPoint",
     "Problem",
     "Pruning",
     "Solution",
@@ -36,6 +41,7 @@ __all__ = [
     "drop_dominated",
     "evaluate",
     "fits",
+    "hull",
     "merge_tables",
     "pareto_front",
     "reachable_sums",

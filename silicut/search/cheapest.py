@@ -9,7 +9,7 @@ import numpy as np
 
 from silicut.records import ConfigError, DoesNotFit, OutcomeError
 from silicut.search.indexed import Goal, Indexed
-from silicut.search.mixed_integer import optimise
+from silicut.search.mixed_integer import optimise, proven
 from silicut.search.problem import Problem, evaluate, fits
 from silicut.search.simplify import simplify
 from silicut.search.solution import Proof, Solution, make_solution
@@ -33,7 +33,7 @@ def cheapest(problem: Problem, resource: str, time_limit_s: float = 10.0) -> Sol
     _check_resource(problem, resource)
     goal = _cost_goal(problem, resource, {})
     indexed = Indexed(simplify(problem))
-    outcome = optimise(indexed, goal, time_limit_s, 0.0, [np.zeros(indexed.n_variables, dtype=np.int64)])
+    outcome = proven(indexed, goal, time_limit_s, 0.0, [np.zeros(indexed.n_variables, dtype=np.int64)])
     assert outcome.state is not None, "without limits every choice is one"
     proof = Proof(solver="coupled", bound=outcome.bound, time_s=time.monotonic() - started, gap_frac=0.0, objective=resource)
     return make_solution(problem, indexed.levels(outcome.state), proof)
@@ -67,7 +67,7 @@ def cheapest_better(
     floor = value + _BETTER_FRAC * max(abs(value), greatest)
     goal = _cost_goal(problem, resource, {key: b for key, b in problem.budgets.items() if key != resource}, floor)
     indexed = Indexed(simplify(problem))
-    outcome = optimise(indexed, goal, time_limit_s, gap_frac, [indexed.dense_state()])
+    outcome = proven(indexed, goal, time_limit_s, gap_frac, [indexed.dense_state()])
     if outcome.is_infeasible:
         return None
     if outcome.state is None:

@@ -1,7 +1,9 @@
 """Solver for tables over several variables and any number of budgets: proven, or with a stated gap.
 
 The cost of an operator depends on the widths on both of its sides, so pruning two neighbours saves more than the sum
-of pruning each. This solver sees that; what it solves is written down in `silicut.search.pair_model`.
+of pruning each. This solver sees that. Prices on the budgets give a bound and a choice near it
+(`silicut.search.prices`), and tell which levels no better choice can have; what is left is a small mixed-integer
+model, written down in `silicut.search.pair_model`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import time
 
 from silicut.search.cheapest import fit_or_explain
 from silicut.search.indexed import Goal, Indexed
-from silicut.search.mixed_integer import optimise
+from silicut.search.mixed_integer import proven
 from silicut.search.problem import Problem
 from silicut.search.simplify import simplify
 from silicut.search.solution import Proof, Solution, make_solution
@@ -28,13 +30,10 @@ def solve(problem: Problem, time_limit_s: float = 10.0, gap_frac: float = 1e-4) 
         DoesNotFit: no choice meets every budget; finding out why may take the time limit again for each resource.
     """
     started = time.monotonic()
-    indexed = Indexed(simplify(problem))
-    left_s = time_limit_s - (time.monotonic() - started)
-    outcome = optimise(indexed, Goal.best_value(problem), left_s, gap_frac, [indexed.dense_state()])
-    note = ""
-    if outcome.state is not None:
-        levels = indexed.levels(outcome.state)
-    else:
+    indexed, goal = Indexed(simplify(problem)), Goal.best_value(problem)
+    outcome = proven(indexed, goal, time_limit_s, gap_frac)
+    levels, note = None if outcome.state is None else indexed.levels(outcome.state), ""
+    if levels is None:
         levels = fit_or_explain(indexed.problem, time_limit_s)
         note = "the time limit was over before a choice that meets the budgets was found; this one was found after it"
     proof = Proof(solver="coupled", bound=-outcome.bound, time_s=time.monotonic() - started, gap_frac=gap_frac, note=note)

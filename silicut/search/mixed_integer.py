@@ -21,6 +21,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from silicut.search.indexed import Bools, Floats, Goal, Indexed, Ints
 from silicut.search.local_moves import Walk, improve, repair
 from silicut.search.pair_model import PairModel, build_pair_model
+from silicut.search.prices import best_prices, without_hopeless_levels
 from silicut.search.solution import relative_gap
 
 _OBJECTIVE_SIZE = 1e4
@@ -32,6 +33,7 @@ _LIMIT_SIZE = 1.0
 _LOCAL_FRAC = 0.2
 """The most of the time left that local moves may take before HiGHS goes on."""
 
+_PRICES_FRAC = 0.3  # of the time limit that prices may take, at most
 _MAX_CUTS = 200
 _LEAST_TIME_S = 0.05
 _PROVEN_GAP_FRAC = 1e-9
@@ -72,6 +74,28 @@ def optimise(indexed: Indexed, goal: Goal, time_limit_s: float, gap_frac: float,
         if not search.is_done() and (search.best is None or search.has_time()):
             search.branch(program, columns)
     return Outcome(search.best, search.bound, search.is_infeasible)
+
+
+def proven(indexed: Indexed, goal: Goal, time_limit_s: float, gap_frac: float, starts: Iterable[Ints] = ()) -> Outcome:
+    """Return the choice with the smallest objective loss within the limits: by prices, and by `optimise` what they leave.
+
+    Prices bound the loss on problems of any size, and tell which levels no better choice can have; without those the
+    mixed-integer model is small.
+
+    Args:
+        indexed: the problem, simplified.
+        goal, time_limit_s, gap_frac: as for `optimise`.
+        starts: choices to begin with where prices gave none.
+    """
+    started = time.monotonic()
+    priced = best_prices(indexed, goal, started + _PRICES_FRAC * time_limit_s, gap_frac)
+    if priced.state is not None and relative_gap(priced.loss, priced.bound) <= max(gap_frac, _PROVEN_GAP_FRAC):
+        return Outcome(priced.state, priced.bound)
+    left = Indexed(without_hopeless_levels(indexed, priced))
+    known = starts if priced.state is None else [left.state(indexed.levels(priced.state))]
+    found = optimise(left, goal, time_limit_s - (time.monotonic() - started), gap_frac, known)
+    state = priced.state if found.state is None else indexed.state(left.levels(found.state))
+    return Outcome(state, max(priced.bound, min(found.bound, priced.loss)), found.is_infeasible)
 
 
 class _Program:

@@ -262,18 +262,43 @@ class Problem(Record):
                     yield f"{place}: table ({names}) must have shape {expected} (its levels), not {table.shape}"
 
 
-class CostSource(Protocol):
-    """What fills cost tables: a measured engine or an accelerator's cost model.
+@dataclass(frozen=True)
+class Cost:
+    """One resource's part of a problem.
 
-    Operators and networks are passed through unread, so this room does not depend on how they look.
+    Attributes:
+        tables: over variables and sums.
+        sums: those that the tables are over.
+        fixed: what no choice changes.
     """
 
-    def offers(self, operator: Any) -> bool:
-        """Tell whether the source knows the cost of this operator."""
+    tables: tuple[Table, ...]
+    sums: tuple[SumVariable, ...] = ()
+    fixed: float = 0.0
+
+    def scaled(self, factor: float) -> Cost:
+        """Return the cost in another unit."""
+        return Cost(tuple(Table.of(t.variables, factor * t.array) for t in self.tables), self.sums, factor * self.fixed)
+
+
+class CostSource(Protocol):
+    """What fills cost tables: a measured engine, an accelerator's cost model, a count of parameters.
+
+    A source is made for one network and knows its operators by name.
+    """
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The numbers of channels worth having, of every group for which the source has an opinion."""
         ...
 
-    def tables(self, network: Any, variables: Sequence[Variable | SumVariable]) -> tuple[Table, ...]:
-        """Return cost tables, in the source's unit, over these variables for all offered operators of the network."""
+    def cost(self, variables: Sequence[Variable], gates: Mapping[str, str]) -> Cost:
+        """Return the cost over some levels of the groups.
+
+        Args:
+            variables: every group with the levels to choose from; they need not be those of the source.
+            gates: operator -> the group at whose level 0 the operator is gone.
+        """
         ...
 
 

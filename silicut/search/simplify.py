@@ -45,7 +45,7 @@ def drop_dominated(problem: Problem) -> Problem:
         keep = [~_dominated(indexed, column) for column in range(indexed.n_variables)]
         if all(mask.all() for mask in keep):
             return problem
-        problem = _restrict(problem, keep)
+        problem = restrict(problem, keep)
 
 
 def simplify(problem: Problem) -> Problem:
@@ -96,7 +96,23 @@ def _slices(indexed: Indexed, block: Block, column: int) -> Floats | None:
     return np.stack(slices)
 
 
-def _restrict(problem: Problem, keep: list[Bools]) -> Problem:
+def restrict(problem: Problem, keep: list[Bools]) -> Problem:
+    """Return the problem with only some levels of each variable, at least one.
+
+    Where level 0 of one member of a tie goes, it goes from all of them, and the tie with it.
+
+    Args:
+        problem: merged or not.
+        keep: for each variable, in order, whether each level stays.
+    """
+    columns = {variable.name: i for i, variable in enumerate(problem.variables)}
+    keep, ties = [mask.copy() for mask in keep], []
+    for tie in problem.ties:
+        if all(keep[columns[name]][0] for name in tie):
+            ties.append(tie)
+        else:
+            for name in tie:
+                keep[columns[name]][0] = False
     variables = tuple(
         Variable(variable.name, tuple(level for level, stays in zip(variable.levels, mask, strict=True) if stays))
         for variable, mask in zip(problem.variables, keep, strict=True)
@@ -109,4 +125,4 @@ def _restrict(problem: Problem, keep: list[Bools]) -> Problem:
         return tuple(Table.of(t.variables, t.array[np.ix_(*(kept[name] for name in t.variables))]) for t in tables)
 
     costs = {key: cut(tables) for key, tables in problem.costs.items()}
-    return replace(problem, variables=variables, values=cut(problem.values), costs=costs)
+    return replace(problem, variables=variables, ties=tuple(ties), values=cut(problem.values), costs=costs)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from silicut.records import ConfigError
-from silicut.search import coupled, descent, knapsack
+from silicut.search import coupled, descent, knapsack, lagrangian
 from silicut.search.problem import Problem
 from silicut.search.solution import Solution
 
@@ -17,7 +17,12 @@ def _knapsack(problem: Problem, _time_limit_s: float) -> Solution:
     return knapsack.solve(problem)
 
 
-SOLVERS: dict[str, Solver] = {"coupled": coupled.solve, "descent": descent.solve, "knapsack": _knapsack}
+SOLVERS: dict[str, Solver] = {
+    "coupled": coupled.solve,
+    "descent": descent.solve,
+    "knapsack": _knapsack,
+    "lagrangian": lagrangian.solve,
+}
 """Solver name -> function of a problem and a time limit in seconds (which the knapsack does not need)."""
 
 
@@ -26,7 +31,8 @@ def solve(problem: Problem, solver: str = "coupled", time_limit_s: float = 10.0)
 
     Args:
         problem: what to solve.
-        solver: "coupled" (proven, any tables), "descent" (quick, unproven) or "knapsack" (independent costs).
+        solver: "coupled" (proven, any tables), "lagrangian" (a bound and a choice near it, any size), "descent" (quick,
+            unproven) or "knapsack" (one budget, independent costs).
         time_limit_s: wall-clock seconds, above 0.
 
     Raises:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
-import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from silicut.graph import Network
 from silicut.records import ConfigError, Record
 
-Model = bytes | Path
-"""An ONNX model: the bytes of the file, or its path."""
-
-INSTRUCTION_SETS = frozenset(
-    "sse4_2 avx avx2 fma f16c avx_vnni avx512f avx512bw avx512dq avx512vl avx512_vnni avx512_bf16 avx512_fp16 "
-    "amx_tile amx_int8 amx_bf16 amx_fp16 asimd asimdhp asimddp i8mm bf16 sve sve2 sme".split()
-)
-"""The processor flags that decide which kernels an engine picks (names as in /proc/cpuinfo)."""
-
+Model = Network | bytes | Path
+"""What an engine can be asked to run: a network, or an ONNX model as the bytes of its file or their path."""
 
 _MOST_LOGGING_US = 10.0  # 0.7 to 1.9 were seen
 
@@ -37,6 +27,7 @@ class EngineSettings(Record):
         engine: name of the engine, as in `silicut.targets.engine`.
         n_threads: threads inside one operator, >= 1.
         batch: size of the first input dimension, >= 1.
+        is_predicted: nothing is run; times come from the profile of a device elsewhere.
 
     Raises:
         ConfigError: every wrong field, at construction.
@@ -51,6 +42,7 @@ class EngineSettings(Record):
     engine: str
     n_threads: int = 1
     batch: int = 1
+    is_predicted: bool = False
 
     def __post_init__(self) -> None:
         fields = {"n_threads": self.n_threads, "batch": self.batch}
@@ -74,11 +66,13 @@ class NodeTiming(Record):
         outputs: names of the tensors written, by the engine's own naming.
         input_shapes, output_shapes: as executed, so channel counts are padded where the engine pads; an engine may
             leave out constant inputs, hence these do not pair with `inputs` one to one.
-        p10_us, median_us: 10 % quantile and median of the kernel's microseconds over the runs.
-        provider: who executed it.
+        time_us: microseconds it takes in a run that nothing disturbs: the 10 % quantile over the runs, or the engine's
+            nearest to it.
+        kernel: who executed it, in the engine's words.
+        originals: names of the operators it stands for, where the engine says so.
     """
 
-    schema: ClassVar[str] = "node_timing/1"
+    schema: ClassVar[str] = "node_timing/2"
     name: str
     op_type: str
     inputs: tuple[str, ...]
@@ -86,9 +80,9 @@ class NodeTiming(Record):
     outputs: tuple[str, ...]
     input_shapes: tuple[tuple[int, ...], ...]
     output_shapes: tuple[tuple[int, ...], ...]
-    p10_us: float
-    median_us: float
-    provider: str
+    time_us: float
+    kernel: str
+    originals: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,13 +91,13 @@ class NodeProfile(Record):
 
     Attributes:
         nodes: the executed nodes.
-        n_runs: runs that the quantiles are over.
+        n_runs: runs that the times are over.
         run_us: 10 % quantile of whole inferences of a second, unprofiled session, run in turn with the profiled one.
         reference_us: the same for the reference session, run in turn too; None without a reference.
         ratio: median over the turns of the unprofiled session's fastest run over the reference's; None likewise.
     """
 
-    schema: ClassVar[str] = "node_profile/1"
+    schema: ClassVar[str] = "node_profile/2"
     nodes: tuple[NodeTiming, ...]
     n_runs: int
     run_us: float
@@ -113,12 +107,12 @@ class NodeProfile(Record):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NodeTimes(Record):
-    """Where the time of a network goes, in terms of the nodes of its own file.
+    """Where the time of a network goes, in terms of the nodes of its ONNX file (or of its operators, named alike).
 
     Attributes:
-        times_us: microseconds (10 % quantile) by name of the original node, layout changes included. Executed nodes
-            that stand for no original node are listed under the engine's own name, so the values sum up to the sum
-            over all executed nodes: nothing is lost.
+        times_us: microseconds by name of the original node, layout changes included. Executed nodes that stand for no
+            original node are listed under the engine's own name, so the values sum up to the sum over all executed
+            nodes: nothing is lost.
         overhead_us: the part of `times_us` that is layout changes (reordering into and out of blocked layouts).
         n_executed: how many executed nodes each entry of `times_us` adds up; a shared one counts in parts.
         fused_into: for each original node that is not executed on its own, the original node just before it that is:
@@ -220,66 +214,24 @@ class Engine(Protocol):
         """
 
     def load(self, model: Model) -> Session:
-        """Return a session of an ONNX model.
+        """Return a session of a model.
 
         Raises:
             BadFile: the engine refuses the model.
-            UnsupportedModel: an input has a free dimension besides the first.
+            UnsupportedModel: an input has a free dimension besides the first, or the engine runs no such models.
             ConfigError: the model's first dimension is fixed to another batch.
         """
 
-    def profile_nodes(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeProfile:
-        """Return the time of every executed node; see `NodeProfile`."""
+    def exact(self) -> Engine:
+        """Return an engine that computes what an ONNX file says: this one, unless it runs no files or changes them.
+
+        Raises:
+            ToolMissing: that other engine is not installed.
+        """
 
     def node_times(self, model: Model, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
-        """Return the time of every node of the model's own file; see `NodeTimes`."""
+        """Return the time of every node of the model's ONNX file, or of every operator; see `NodeTimes`.
 
-
-def inference_clock(n_threads: int) -> tuple[str, Callable[[], float]]:
-    """Return the clock to time an inference by, with its name: "processor" or "wall".
-
-    Where the calling thread does all the work, what it took is its own processor time: waiting for a core is no part of
-    it. Several threads at work can only be timed by the wall clock, as on systems without a fine clock per thread.
-    """
-    if n_threads == 1 and os.name == "posix" and time.get_clock_info("thread_time").resolution <= 1e-6:
-        return "processor", time.thread_time
-    return "wall", time.perf_counter
-
-
-def machine_fingerprint() -> dict[str, Any]:
-    """Return what is fixed about this machine: processor, instruction sets, logical cores, operating system.
-
-    Clock and load are left out on purpose: two calls on one machine give equal values.
-
-    Example:
-        >>> machine_fingerprint() == machine_fingerprint()
-        True
-    """
-    cpu = _cpu_info()
-    identity = "/".join(cpu[key] for key in ("cpu family", "model", "stepping") if key in cpu)
-    flags = cpu.get("flags", cpu.get("Features", "")).split()
-    return {
-        "cpu": cpu.get("model name") or _cpu_name(),
-        "cpu_family_model_stepping": identity,
-        "n_cores": os.cpu_count() or 1,
-        "instruction_sets": sorted(INSTRUCTION_SETS.intersection(flags)),
-        "machine": platform.machine(),
-        "os": platform.system(),
-    }
-
-
-def _cpu_info() -> dict[str, str]:
-    """Return the fields of the first processor of /proc/cpuinfo, or nothing where there is none."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _cpu_name() -> str:
-    if platform.system() == "Darwin":
-        query = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    return platform.processor() or "unknown"
+        Raises:
+            ConfigError: the engine cannot tell nodes apart.
+        """

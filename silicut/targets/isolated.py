@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from silicut.graph import Network, Operator
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Journal
 from silicut.targets.engine import Session
 from silicut.targets.samples import Bench
@@ -52,7 +51,7 @@ class IsolatedLayers:
         return sum(self._known[cell] for cell in cells)
 
     def _measure(self, network: Network) -> float:
-        with self.bench.engine.load(to_onnx(network, batch=self.bench.engine.settings.batch)) as session:
+        with self.bench.engine.load(network) as session:
             return _low_quantile_ms(session)
 
     def _journal(self) -> Journal:

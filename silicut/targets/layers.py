@@ -111,7 +111,7 @@ def layers_of(network: Network, channels: Channels, batch: int) -> tuple[Layer, 
 
 
 def _layer(network: Network, channels: Channels, operator: Operator, batch: int) -> Layer:
-    source = next((name for name in operator.refs() if name in network.tensors), operator.outputs[0])
+    source = _source(network, operator)
     return Layer(
         operator.name,
         LayerShape(
@@ -128,6 +128,19 @@ def _layer(network: Network, channels: Channels, operator: Operator, batch: int)
         _width(channels, network, source),
         _width(channels, network, operator.outputs[0]),
     )
+
+
+def channels_of(network: Network, operator: Operator) -> tuple[int, int]:
+    """Return how many channels an operator reads and writes."""
+    n_in, n_out = (
+        shape[1] if len(shape := network.tensors[name].shape) > 1 else 1
+        for name in (_source(network, operator), operator.outputs[0])
+    )
+    return n_in, n_out
+
+
+def _source(network: Network, operator: Operator) -> str:
+    return next((name for name in operator.refs() if name in network.tensors), operator.outputs[0])
 
 
 def _activations(network: Network, operator: Operator) -> list[str]:

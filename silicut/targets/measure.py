@@ -27,10 +27,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from silicut.graph import Network
 from silicut.records import BadFile, ConfigError, Progress, Record, TooNoisy, Tracker, content_hash, silent
 from silicut.targets.engine import Engine, EngineSettings, Model, Session
 
 _BUSY = 1.1
+_PREDICTED = "nothing was measured: latencies are predicted from the profile of a device that is not this machine"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ class Timing(Record):
     """What was measured of one candidate.
 
     Attributes:
-        model_hash: `content_hash` of the model's bytes.
+        model_hash: `content_hash` of the file's bytes, or of the network's structure and weights.
         latency_ms: the latency, as defined in `silicut.targets.measure`; `latency_low_ms`, `latency_high_ms`: the 95 %
             interval of it that follows from the interval of the ratio.
         ratio: median over the rounds of candidate over reference; `ratio_low`, `ratio_high`: its 95 % interval.
@@ -177,7 +179,7 @@ def measure(
 
     Args:
         engine: where they run.
-        models: ONNX files or their bytes by name.
+        models: networks, ONNX files or their bytes by name.
         reference: the name of the one that the others are compared with.
         options: `MeasureOptions()` when None.
         progress: told after every round; the note is the widest interval's half-width.
@@ -206,13 +208,16 @@ def measure(
         timings=timings,
         n_rounds=run.n_rounds,
         elapsed_s=run.elapsed_s(),
-        warnings=tuple(_warnings(timings, reference, options)),
+        warnings=tuple(_warnings(timings, reference, options) if not engine.settings.is_predicted else [_PREDICTED]),
     )
 
 
-def _content(model: Model) -> bytes:
+def _content(model: Model) -> Any:
+    """Return what identifies a model: the bytes of a file, or the hashes of a network."""
     if isinstance(model, bytes):
         return model
+    if isinstance(model, Network):
+        return {"structure": model.structure_hash, "weights": model.weights_hash}
     try:
         return model.read_bytes()
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ import numpy as np
 
 from silicut.graph import Network
 from silicut.records import BadFile, Cache, ConfigError, NothingToPrune, Progress, Record, Tracker, silent
-from silicut.search.problem import SumVariable, Table, Variable, reachable_sums
+from silicut.search.problem import Cost, SumVariable, Table, Variable, reachable_sums
+from silicut.targets.cost_tables import cost_over
 from silicut.targets.engine import Engine, EngineSettings
 from silicut.targets.isolated import IsolatedLayers
 from silicut.targets.layers import Layer, Width
@@ -32,7 +34,7 @@ _NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more ge
 _BATCH, _CANDIDATES = 8, 16  # networks measured between two fits, and how many each is the best of
 _REMOVED_FRAC = 0.3  # of the blocks, in every other network that checks the prediction
 _MAX_DRAWS = 20
-_EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
+EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class Validation:
         predicted_ms: overhead plus the sum of the costs of the layers that are left.
         isolated_ms: the sum of layers each measured alone in a session of its own, on the scale of the dense network.
         r2: coefficient of determination of the prediction.
-        mean_error_frac, max_error_frac: of |predicted / measured - 1|.
+        mean_error_frac, max_error_frac: of abs(predicted / measured - 1).
         isolated_mean_error_frac, isolated_max_error_frac: the same for the isolated sum; 0 where it was not measured.
         n_removed_blocks: residual blocks that were removed from each; empty where nobody counted.
     """
@@ -149,13 +151,13 @@ class Profile(Record):
     n_measured: int
 
     def layer_ms(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """Return each layer's predicted milliseconds at legal widths of all groups."""
+        """Return each layer's predicted milliseconds at some widths of all groups; between legal ones, the next larger's."""
         numbers = dict(widths) | {s.name: sum(widths[part] for part in s.parts) for s in self.sums}
         costs = {}
         for layer in self.layers:
             cost = layer.dense_ms
             if layer.table is not None:
-                cost = layer.table.array[tuple(self.levels[v].index(numbers[v]) for v in layer.table.variables)]
+                cost = layer.table.array[tuple(bisect_left(self.levels[v], numbers[v]) for v in layer.table.variables)]
             costs[layer.name] = float(cost)
         return costs
 
@@ -164,6 +166,10 @@ class Profile(Record):
         depends = {s.name for s in self.sums if group in s.parts} | {group}
         costs = self.layer_ms(widths)
         return sum(costs[la.name] for la in self.layers if la.table is not None and depends.intersection(la.table.variables))
+
+    def cost(self, variables: Sequence[Variable], gates: Mapping[str, str]) -> Cost:
+        """Return the milliseconds over some levels of the groups; see `silicut.search.CostSource`."""
+        return cost_over(self, variables, gates)
 
     @cached_property
     def levels(self) -> dict[str, tuple[int, ...]]:
@@ -192,24 +198,56 @@ def profile_network(
         NothingToPrune: the network has no channel group.
     """
     cache, options = cache or Cache(), options or ProfileOptions()
-    key = {"profile": Profile.schema, "network": network.structure_hash, "fingerprint": engine.fingerprint(),
-           "options": options.to_json()}  # fmt: skip
-    with contextlib.suppress(BadFile):  # one of another version is made again
-        return Profile.from_json(cache.get(key), "cached profile")
+    if (cached := cached_profile(network, engine, cache=cache, options=options)) is not None:
+        return cached
     bench = Bench.open(network, engine, cache)
-    if not bench.channels.groups:
-        reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in bench.channels.frozen[:5])
-        raise NothingToPrune(f"no channel group of the network may be pruned ({reasons}); rewrite what freezes them")
     try:
-        profile = _Profiler(bench, network.structure_hash, options, progress).run()
+        profile = Profiler(bench, network.structure_hash, options, progress).run()
     finally:
         bench.close()
-    cache.put(key, profile.to_json())
+    cache.put(profile_key(network, engine, options), profile.to_json())
     return profile
 
 
+def remember(profile: Profile, cache: Cache) -> None:
+    """Keep a profile where `profile_network` finds it for its network, engine and options."""
+    cache.put(_key(profile.network_hash, profile.fingerprint, profile.options), profile.to_json())
+
+
+def profile_key(network: Network, engine: Engine, options: ProfileOptions) -> dict[str, Any]:
+    """Return what a profile is kept under in a cache."""
+    return _key(network.structure_hash, engine.fingerprint(), options)
+
+
+def cached_profile(
+    network: Network, engine: Engine, *, cache: Cache | None = None, options: ProfileOptions | None = None
+) -> Profile | None:
+    """Return the profile that `profile_network` has made of the network before, None where there is none.
+
+    Args:
+        network: as captured.
+        engine: where it was measured.
+        cache: where profiles are kept; the user's cache folder by default.
+        options: those it was made with.
+    """
+    with contextlib.suppress(BadFile):  # one of another version is made again
+        return Profile.from_json(
+            (cache or Cache()).get(profile_key(network, engine, options or ProfileOptions())), "cached profile"
+        )
+    return None
+
+
+def _key(network_hash: str, fingerprint: Mapping[str, Any], options: ProfileOptions) -> dict[str, Any]:
+    return {
+        "profile": Profile.schema,
+        "network": network_hash,
+        "fingerprint": dict(fingerprint),
+        "options": options.to_json(),
+    }
+
+
 @dataclass
-class _Profiler:
+class Profiler:
     """The steps of one profile; every measurement goes through `bench`, which remembers it."""
 
     bench: Bench
@@ -222,7 +260,12 @@ class _Profiler:
     scale: float = 1.0
 
     def run(self) -> Profile:
-        self.bench.sample(self.bench.dense_widths)
+        """Return the profile.
+
+        Raises:
+            NothingToPrune: the network has no channel group.
+        """
+        self._check_groups()
         staircases = self._probe()
         dense, least = self.bench.dense_widths, self.options.least_width
         self.levels = {s.group: candidate_widths(dense[s.group], s.step, least) for s in staircases}
@@ -250,7 +293,14 @@ class _Profiler:
             n_measured=len(self.bench.samples()),
         )
 
+    def _check_groups(self) -> None:
+        channels = self.bench.channels
+        if not channels.groups:
+            reasons = "; ".join(f"{', '.join(f.operators[:2])}: {f.reason}" for f in channels.frozen[:5])
+            raise NothingToPrune(f"no channel group of the network may be pruned ({reasons}); rewrite what freezes them")
+
     def _measure(self, stage: str, plan: Sequence[Mapping[str, int]], error_frac: float = USUAL_FRAC) -> list[Sample]:
+        self.bench.prepare(plan, error_frac)
         tracker = Tracker(self.progress, stage, len(plan))
         samples = []
         for widths in plan:
@@ -280,12 +330,15 @@ class _Profiler:
         """Return every group at the same fraction of its legal widths: small networks, which random widths seldom make."""
         return {name: levels[round(frac * (len(levels) - 1))] for name, levels in self.levels.items()}
 
+    def _first_networks(self, rng: np.random.Generator, n: int) -> list[dict[str, int]]:
+        """Return some even networks and n random ones, all legal."""
+        return [*map(self._even_widths, EVEN_FRACS), *(self._random_widths(rng) for _ in range(n))]
+
     def _sample(self) -> None:
         """Measure random legal networks until every surface is sure enough at all legal widths, or there were enough."""
         rng = np.random.default_rng(self.options.seed)
         n_done = self.options.n_samples
-        even = [self._even_widths(frac) for frac in _EVEN_FRACS]
-        self._measure("sample widths", [*even, *(self._random_widths(rng) for _ in range(n_done))])
+        self._measure("sample widths", self._first_networks(rng, n_done))
         while n_done < self.options.n_samples_max:
             self._fit()
             batch = [self._most_informative(rng) for _ in range(_BATCH)]
@@ -358,8 +411,7 @@ class _Profiler:
         return overhead_ms, float(np.median((measured - overhead_ms) / sums))
 
     def _validate(self, layers: Sequence[Layer]) -> Validation:
-        rng = np.random.default_rng(self.options.seed + 10_000)
-        fresh = [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
+        fresh = self._fresh_networks()
         samples = self._measure("validate on fresh networks", fresh, SURE_FRAC)
         timed = {layer.name for layer in layers}
         left = [[layer for layer in self.bench.layers_at(widths) if layer.name in timed] for widths in fresh]
@@ -367,14 +419,24 @@ class _Profiler:
             self.overhead_ms + sum(self._cost(layer, widths) for layer in layers_left)
             for widths, layers_left in zip(fresh, left, strict=True)
         ]
-        alone = IsolatedLayers(self.bench)
-        tracker = Tracker(self.progress, "sum isolated layers", len(fresh))
-        isolated = []
-        for widths in fresh:
-            isolated.append(alone.sum_ms(widths))
-            tracker.step()
         n_removed = [len(self.bench.removed(widths)) for widths in fresh]
-        return validation([s.ratio * self.bench.dense_ms for s in samples], predicted, isolated, n_removed)
+        measured = [s.ratio * self.bench.dense_ms for s in samples]
+        return validation(measured, predicted, self._isolated_ms(fresh), n_removed)
+
+    def _isolated_ms(self, networks: Sequence[Mapping[str, int]]) -> list[float]:
+        """Return the sum of the layers of each network, each measured alone."""
+        alone = IsolatedLayers(self.bench)
+        tracker = Tracker(self.progress, "sum isolated layers", len(networks))
+        sums_ms = []
+        for widths in networks:
+            sums_ms.append(alone.sum_ms(widths))
+            tracker.step()
+        return sums_ms
+
+    def _fresh_networks(self) -> list[dict[str, int]]:
+        """Return the networks that check the prediction, every other one without some of its blocks."""
+        rng = np.random.default_rng(self.options.seed + 10_000)
+        return [self._fresh_widths(rng, removes_blocks=i % 2 == 1) for i in range(self.options.n_validation)]
 
     def _fresh_widths(self, rng: np.random.Generator, *, removes_blocks: bool) -> dict[str, int]:
         """Return random widths of a network that no surface was fitted to, if a few draws find one."""

@@ -9,20 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from silicut.graph import Block, Channels, Network, find_blocks, find_channels, fold_batch_norm, keep_channels, remove_blocks
-from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, Journal, content_hash
+from silicut.targets.device.turns import Turns, error_frac
 from silicut.targets.engine import Engine, NodeTimes, Session
 from silicut.targets.layers import Layer, layers_of
 
 _PROTOCOL = 6  # raise it when what a sample means changes, so that old ones are not reused
-_MIN_TURNS, _MAX_TURNS = 3, 16  # a sample is the median of these, so that one disturbed moment does not make it
+TURNS = Turns(min_turns=3, max_turns=16, runs_s=0.1, min_runs=8, max_runs=20)
 USUAL_FRAC, SURE_FRAC = 0.01, 0.005  # standard errors of a ratio at which turns end: to fit with, and to check with
-_RUNS_S, _MIN_RUNS, _MAX_RUNS = 0.1, 8, 20  # a turn runs the dense network for about this long
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Bench:
     _reference: Session | None = None
 
     @classmethod
-    def open(cls, network: Network, engine: Engine, cache: Cache) -> Bench:
+    def open(cls, network: Network, engine: Engine, cache: Cache) -> Self:
         """Fold, find channels and blocks, and read what the cache knows."""
         folded = fold_batch_norm(network)
         channels = find_channels(folded)
@@ -98,10 +97,6 @@ class Bench:
         gone = {name for block in self.removed(widths) for name in block.operators}
         return tuple(layer for layer in self.layers if layer.name not in gone)
 
-    def model(self, widths: Mapping[str, int]) -> bytes:
-        """Return the ONNX model of the network at some widths."""
-        return to_onnx(self.network_at(widths), batch=self.engine.settings.batch)
-
     @property
     def dense_ms(self) -> float:
         """The dense network's latency: the low quantile over all samples taken of this network."""
@@ -113,7 +108,7 @@ class Bench:
     def reference(self) -> Session:
         """Return a session of the dense network."""
         if self._reference is None:
-            self._reference = self.engine.load(self.model(self.dense_widths))
+            self._reference = self.engine.load(self.network_at(self.dense_widths))
         return self._reference
 
     def sample(self, widths: Mapping[str, int], error_frac: float = USUAL_FRAC) -> Sample:
@@ -126,11 +121,14 @@ class Bench:
         key = content_hash(dict(widths))
         if key not in self._samples:
             event = self._known.get(key)
-            if event is None or (event["error_frac"] > error_frac and event["n_turns"] < _MAX_TURNS):
+            if event is None or (event["error_frac"] > error_frac and event["n_turns"] < TURNS.max_turns):
                 event = self._measured(widths, error_frac)
             self._file(event)
             self._samples[key] = _sample(event)
         return self._samples[key]
+
+    def prepare(self, plan: Sequence[Mapping[str, int]], error_frac: float) -> None:
+        """Be told of networks that will be asked for next; those of a device elsewhere must be known by then."""
 
     def has_sampled(self, widths: Mapping[str, int]) -> bool:
         """Tell whether a network was asked for before."""
@@ -152,11 +150,23 @@ class Bench:
             self._reference = None
 
     def _measured(self, widths: Mapping[str, int], error_frac: float) -> Mapping[str, Any]:
-        """Measure a network and return it as it stands in the journal.
+        """Measure a network, keep the result, and return it as it stands in the journal.
+
+        Each turn loads it and the dense network anew: where a session's weights happen to lie in memory makes layers
+        with large weights up to 20 % slower or faster for as long as it lives (measured).
+        """
+        network, dense, times = self.network_at(widths), self.network_at(self.dense_widths), list[NodeTimes]()
+        while TURNS.go_on([t.ratio for t in times if t.ratio is not None], error_frac):
+            with self.engine.load(dense) as reference:
+                times.append(self.engine.node_times(network, TURNS.n_runs(reference), reference))
+        return self.keep(widths, times)
+
+    def keep(self, widths: Mapping[str, int], times: Sequence[NodeTimes]) -> Mapping[str, Any]:
+        """Keep what a network took in several turns; return it as it stands in the journal.
 
         Without one of its blocks a network gives no points: layers beside the gap fuse with others than their shape says.
         """
-        turns = self._turns(widths, error_frac)
+        turns = [_turn(taken, self.layers) for taken in times]
         names = dict.fromkeys(name for turn in turns for name in turn.layers_frac)
         layers_frac = {name: float(np.median([turn.layers_frac.get(name, 0.0) for turn in turns])) for name in names}
         layers = () if self.removed(widths) else self.layers
@@ -164,7 +174,7 @@ class Bench:
             "network": self.network.structure_hash,
             "widths": dict(widths),
             "ratio": float(np.median([turn.ratio for turn in turns])),
-            "error_frac": _error_frac([turn.ratio for turn in turns]),
+            "error_frac": error_frac([turn.ratio for turn in turns]),
             "n_turns": len(turns),
             "dense_ms": min(turn.dense_ms for turn in turns),
             "layers_frac": layers_frac,
@@ -172,19 +182,6 @@ class Bench:
         }
         self._journal().append(event)
         return event
-
-    def _turns(self, widths: Mapping[str, int], error_frac: float) -> list[_Turn]:
-        """Profile a network again and again until its ratio is known.
-
-        Each turn loads it and the dense network anew: where a session's weights happen to lie in memory makes layers
-        with large weights up to 20 % slower or faster for as long as it lives (measured).
-        """
-        model, turns = self.model(widths), list[_Turn]()
-        while len(turns) < _MIN_TURNS or (_error_frac([t.ratio for t in turns]) > error_frac and len(turns) < _MAX_TURNS):
-            with self.engine.load(self.model(self.dense_widths)) as reference:
-                n_runs = int(np.clip(_RUNS_S / reference.time_once(), _MIN_RUNS, _MAX_RUNS))
-                turns.append(_turn(self.engine.node_times(model, n_runs, reference), self.layers))
-        return turns
 
     def _journal(self) -> Journal:
         return self.cache.journal({"samples": _PROTOCOL, "fingerprint": self.engine.fingerprint()})
@@ -204,11 +201,6 @@ class Bench:
         self._dense_ms.setdefault(network, []).append(dense_ms)
         for key, n_in, n_out, frac in points:
             self._points.setdefault(key, []).append((n_in, n_out, frac, network))
-
-
-def _error_frac(ratios: Sequence[float]) -> float:
-    """Return the standard error of a median, relative to it, from the spread of what it is the median of."""
-    return float(1.25 * np.std(ratios, ddof=1) / np.sqrt(len(ratios)) / np.median(ratios))
 
 
 def _sample(event: Mapping[str, Any]) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from silicut.training.data import Batches, TrainingData, is_training_data
 from silicut.training.modes import device_of, in_mode
+from silicut.training.processes import gathered, own_turns
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Maps logits (n, classes) and labels (n,) to whether each image is right, bool (n,)."""
@@ -57,7 +59,8 @@ def evaluate(
 ) -> Accuracy:
     """Return how often a network is right on the evaluation images, in float32 and evaluation mode.
 
-    The module's mode is put back afterwards.
+    The module's mode is put back afterwards. In a process group all processes call this with equal modules and data; each
+    evaluates its turn of the batches, and all return the outcome of all images.
 
     Args:
         module: maps images (n, c, h, w) to logits (n, classes).
@@ -72,11 +75,12 @@ def evaluate(
     metric = metric or top1
     device, hits = device_of(module), []
     with torch.no_grad(), in_mode(module, is_training=False):
-        for x, y in batches:
+        for x, y in own_turns(batches):
             hit = metric(module(x.to(device)), y.to(device))
             if hit.shape != y.shape:
                 raise ValueError(f"the metric must return one value an image ({len(y)}), not shape {tuple(hit.shape)}")
             hits.append(hit.cpu().numpy().astype(bool))
-    if not hits:
+    in_order = [hit for turn in itertools.zip_longest(*gathered(hits)) for hit in turn if hit is not None]
+    if not in_order:
         raise ValueError("the data must hold at least one evaluation image, not none")
-    return Accuracy(np.concatenate(hits))
+    return Accuracy(np.concatenate(in_order))

@@ -21,6 +21,18 @@ def in_mode(module: nn.Module, is_training: bool) -> Iterator[None]:
             part.training = was_training
 
 
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Put a module's buffers (batch-norm statistics, counters) back as they were afterwards."""
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                buffer.copy_(kept[name])
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Return the device of the module's first parameter, else of its first buffer, else the CPU."""
     first = next(module.parameters(), next(module.buffers(), None))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from silicut.training.data import Batches, TrainingData, is_training_data
 from silicut.training.modes import device_of, in_mode
+from silicut.training.processes import own_turns, summed
 
 _MEAN, _VAR, _COUNT = "running_mean", "running_var", "num_batches_tracked"
 _USUAL_MOMENTUM = 0.1
@@ -68,7 +69,8 @@ def recalibrate_batch_norm(
 
     In training mode a forward pass sets a statistic r to (1 - m) r + m b, with the batch's own statistic b and the
     momentum m. Starting each batch at r = 0 gives b = r / m without a look inside the module. Averages weight every batch
-    by its images. Dropout layers stay off. Batch norms of momentum 0 are left alone.
+    by its images. Dropout layers stay off. Batch norms of momentum 0 are left alone. In a process group all processes call
+    this with equal modules and data; each takes its turn of the batches, and all get the averages over all of them.
 
     Args:
         module: any module for which `batch_norm_buffers` finds buffers that a forward pass uses once; none is legal.
@@ -88,18 +90,24 @@ def recalibrate_batch_norm(
     batches = data.training_batches(0, batch_size, seed) if is_training_data(data) else cast(Batches, data)
     device, n_seen = device_of(module), 0
     sums = [(torch.zeros_like(b.mean, dtype=torch.float64), torch.zeros_like(b.var, dtype=torch.float64)) for b in norms]
-    with torch.no_grad(), _statistics_mode(module), _kept_on_error(norms):
-        for x, _ in batches:
-            n = min(len(x), n_images - n_seen)
-            _measure(module, x[:n].to(device), norms, sums)
-            n_seen += n
-            if n_seen == n_images:
-                break
-        if n_seen == 0:
+    with torch.no_grad(), statistics_mode(module), _kept_on_error(norms):
+        for x in own_turns(_first_images(batches, n_images)):
+            _measure(module, x.to(device), norms, sums)
+            n_seen += len(x)
+        n_all = int(summed(torch.tensor(n_seen, device=device)))
+        if n_all == 0:
             raise ValueError("the data must hold at least one training image, not none")
         for buffers, (mean, var) in zip(norms, sums, strict=True):
-            buffers.mean.copy_(mean / n_seen)
-            buffers.var.copy_(var / n_seen)
+            buffers.mean.copy_(summed(mean) / n_all)
+            buffers.var.copy_(summed(var) / n_all)
+
+
+def _first_images(batches: Batches, n_images: int) -> Iterator[Tensor]:
+    for x, _ in batches:
+        yield x[:n_images]
+        n_images -= len(x)
+        if n_images <= 0:
+            return
 
 
 def _measure(module: nn.Module, x: Tensor, norms: list[BatchNormBuffers], sums: list[tuple[Tensor, Tensor]]) -> None:
@@ -117,7 +125,8 @@ def _measure(module: nn.Module, x: Tensor, norms: list[BatchNormBuffers], sums: 
 
 
 @contextmanager
-def _statistics_mode(module: nn.Module) -> Iterator[None]:
+def statistics_mode(module: nn.Module) -> Iterator[None]:
+    """Let batch norms use the statistics of what they are given; dropout layers stay off."""
     with in_mode(module, is_training=True):
         for part in module.modules():
             if isinstance(part, nn.modules.dropout._DropoutNd):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from silicut.records import ConfigError, Record
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Recipe(Record):
 
     Attributes:
         epochs: passes over the training images, 1 or more.
-        batch_size: images of one step, 2 or more (batch norm needs two).
+        batch_size: images of one step, 2 or more (batch norm needs two); of all processes together where several train.
         learning_rate: its peak, above 0.
         warmup_epochs: epochs of linear rise to the peak, 0 or more and less than `epochs`; fractions are legal.
         momentum: of SGD, 0 to less than 1; 0 means plain SGD.
@@ -25,8 +25,9 @@ class Recipe(Record):
         label_smoothing: share of the label spread over all classes, 0 to less than 1.
         distil_weight: share of the distillation term in the loss, 0 to 1; used when a teacher is given.
         distil_temperature: softens both distributions in that term, above 0.
-        precision: "bf16" computes under bfloat16 autocast, "fp32" does not, "auto" takes bf16 where it is measured faster
-            (CPU) or supported (CUDA).
+        ema_decay: of the exponential moving average of the weights, which training ends with; 0 to less than 1, 0 for none.
+        precision: "bf16" computes under bfloat16 autocast, "fp16" under float16 with scaled gradients (CUDA only), "fp32"
+            under neither, "auto" takes bf16 where it is measured faster (CPU) or supported (CUDA).
         is_channels_last: keep images and weights in channels-last memory order; changes speed, not meaning.
         seed: decides data order and augmentation, 0 or more.
 
@@ -51,6 +52,7 @@ class Recipe(Record):
     label_smoothing: float = 0.0
     distil_weight: float = 0.0
     distil_temperature: float = 4.0
+    ema_decay: float = 0.0
     precision: Precision = "auto"
     is_channels_last: bool = True
     seed: int = 0
@@ -66,7 +68,8 @@ class Recipe(Record):
             "label_smoothing": (0 <= self.label_smoothing < 1, "from 0 to less than 1"),
             "distil_weight": (0 <= self.distil_weight <= 1, "from 0 to 1"),
             "distil_temperature": (0 < self.distil_temperature < math.inf, "above 0 and finite"),
-            "precision": (self.precision in get_args(Precision), "auto, bf16 or fp32"),
+            "ema_decay": (0 <= self.ema_decay < 1, "from 0 to less than 1"),
+            "precision": (self.precision in get_args(Precision), "auto, bf16, fp16 or fp32"),
             "seed": (self.seed >= 0, "0 or more"),
         }
         problems = [f"{field} must be {rule}, not {getattr(self, field)!r}" for field, (ok, rule) in rules.items() if not ok]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from silicut.records import BadFile, ConfigError, load_tensors
+from silicut.zoo.naming import known_as
 
 _TORCH = (".pt", ".pth", ".th", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
@@ -50,16 +51,20 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> str:
     """Copy arrays into a module by state-dict name; every name and shape must match, or nothing is changed.
 
     Only batch norm's counters of batches may be missing; scalars may come as arrays of one. Values are cast to the
-    module's types.
+    module's types. Other namings of the same architecture are recognised (`silicut.zoo.naming`).
+
+    Returns:
+        What was renamed or left out, in one sentence; "" for nothing.
 
     Raises:
         ConfigError: names are missing or unexpected, or shapes differ; the first three of each are named.
     """
     wanted = module.state_dict()
+    weights, note = known_as(weights, wanted)
     weights = {name: _with_shape_of(wanted.get(name), array) for name, array in weights.items()}
     missing = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in wanted]
@@ -76,6 +81,7 @@ def assign_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None
         raise ConfigError(*problems, _hint(wanted, weights, wrong if not (missing or unexpected) else []))
     given = {name: torch.from_numpy(np.array(weights[name], order="C")) for name in wanted if name in weights}
     module.load_state_dict({**wanted, **given})
+    return note
 
 
 def _with_shape_of(wanted: Tensor | None, array: np.ndarray) -> np.ndarray:

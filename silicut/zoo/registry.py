@@ -9,8 +9,14 @@ from torch import nn
 
 from silicut.records import ConfigError
 from silicut.zoo.names import unknown_name
-from silicut.zoo.networks.plain import LeNet5, Vgg16Bn
+from silicut.zoo.networks.densenet import DenseNet
+from silicut.zoo.networks.googlenet import GoogLeNet
+from silicut.zoo.networks.mobilenet import MobileNetV2
+from silicut.zoo.networks.plain import AlexNet, LeNet5, Vgg16Bn
 from silicut.zoo.networks.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
+from silicut.zoo.networks.squeezenet import SqueezeNet
+from silicut.zoo.networks.vit import VisionTransformer
+from silicut.zoo.packages import is_package_name, package_network
 from silicut.zoo.user import is_user_name, user_network
 
 _CIFAR, _IMAGENET = (3, 32, 32), (3, 224, 224)
@@ -45,6 +51,11 @@ def _imagenet(name: str, builder: Callable[[int], nn.Module], summary: str) -> N
     return NetworkEntry(name=name, builder=builder, input_shape=_IMAGENET, n_classes=1000, data="", summary=summary)
 
 
+def _imagenet_resnet(depth: int, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, ...]) -> NetworkEntry:
+    summary = f"ResNet-{depth}, torchvision's state-dict names"
+    return _imagenet(f"resnet{depth}", lambda n: ResNet(block, depths, n), summary)
+
+
 def _cifar_resnet(depth: int) -> NetworkEntry:
     n_blocks = (depth - 2) // 6
     summary = f"CIFAR ResNet of {depth} layers, shortcuts padded with zeros (option A)"
@@ -69,9 +80,19 @@ ENTRIES: tuple[NetworkEntry, ...] = (
     _cifar("resnet18-cifar", lambda n: ResNet(BasicBlock, _TWO, n, "cifar"), "ResNet-18 with a 3x3 stem"),
     _cifar("resnet18-half", lambda n: ResNet(BasicBlock, _TWO, n, "cifar", 32), "ResNet-18, 3x3 stem, half as wide"),
     _cifar("vgg16-bn-cifar", Vgg16Bn, "VGG-16 with batch norm for 32x32 images"),
-    _imagenet("resnet18", lambda n: ResNet(BasicBlock, _TWO, n), "ResNet-18, torchvision's state-dict names"),
-    _imagenet("resnet34", lambda n: ResNet(BasicBlock, _DEEP, n), "ResNet-34, torchvision's state-dict names"),
-    _imagenet("resnet50", lambda n: ResNet(Bottleneck, _DEEP, n), "ResNet-50, torchvision's state-dict names"),
+    _imagenet_resnet(18, BasicBlock, _TWO),
+    _imagenet_resnet(34, BasicBlock, _DEEP),
+    _imagenet_resnet(50, Bottleneck, _DEEP),
+    _imagenet_resnet(101, Bottleneck, (3, 4, 23, 3)),
+    _imagenet_resnet(152, Bottleneck, (3, 8, 36, 3)),
+    _imagenet("mobilenet-v2", MobileNetV2, "MobileNetV2 of width 1.0, torchvision's state-dict names"),
+    _imagenet("densenet121", lambda n: DenseNet((6, 12, 24, 16), n), "DenseNet-121, torchvision's state-dict names"),
+    _imagenet("squeezenet-1.1", SqueezeNet, "SqueezeNet 1.1, torchvision's state-dict names"),
+    _imagenet("googlenet", GoogLeNet, "GoogLeNet without auxiliary classifiers, torchvision's state-dict names"),
+    _imagenet("alexnet", AlexNet, "AlexNet, torchvision's state-dict names"),
+    _imagenet("vit-ti", lambda n: VisionTransformer(192, n), "ViT-Ti/16, timm's state-dict names"),
+    _imagenet("vit-s", lambda n: VisionTransformer(384, n), "ViT-S/16, timm's state-dict names"),
+    _imagenet("vit-b", lambda n: VisionTransformer(768, n), "ViT-B/16, timm's state-dict names"),
     _small("lenet5", lambda n: LeNet5(n, 28), 28, "mnist", "LeNet-5 with ReLU for 28x28 images"),
     _small("lenet5-32", lambda n: LeNet5(n, 32), 32, "digits", "LeNet-5 with ReLU for 32x32 images"),
     _small(
@@ -101,22 +122,26 @@ def network(name: str, n_classes: int | None = None) -> nn.Module:
     """Return a network with fresh weights, drawn from torch's generator.
 
     Args:
-        name: a name of `ENTRIES`, or the user's own as "module:function" or "file.py:function".
-        n_classes: outputs; the usual number by default. Only for names of `ENTRIES`.
+        name: a name of `ENTRIES`; one of another package, such as "timm:resnet18" (`package_network` lists the forms); or
+            the user's own as "module:function" or "file.py:function".
+        n_classes: outputs; the usual number by default. Not for the user's own.
 
     Raises:
         ConfigError: the name is not known (the nearest ones are given), the user's function fails, or `n_classes` is less
             than 1 or given with a user's network.
+        ToolMissing: the other package is not installed.
 
     Example:
         >>> network("resnet20", n_classes=100).linear.out_features
         100
     """
+    if n_classes is not None and n_classes < 1:
+        raise ConfigError(f"n_classes must be 1 or more, not {n_classes}")
+    if is_package_name(name):
+        return package_network(name, n_classes)
     if is_user_name(name):
         if n_classes is not None:
             raise ConfigError(f"n_classes must be left out with the user's own network {name!r}, not {n_classes}")
         return user_network(name)
-    if n_classes is not None and n_classes < 1:
-        raise ConfigError(f"n_classes must be 1 or more, not {n_classes}")
     entry = network_entry(name)
     return entry.builder(n_classes or entry.n_classes)

@@ -1,5 +1,7 @@
 """What is wrong ends in one sentence and a code, before anything slow starts, and changes no file."""
 
+import sys
+
 import pytest
 import tiny
 import torch
@@ -157,11 +159,14 @@ NETWORKS = [
     ("own.py:linaer", "network 'own.py:linaer' must name a function of own.py, which has no 'linaer'; did you mean "
      "own.py:linear?"),
     ("nowhere.py:build", "network file nowhere.py does not exist; check the path"),
+    ("nowhere.onnx", "nowhere.onnx does not exist; check the path"),
+    ("timm:resnet18", "timm is not installed; install it with: pip install 'silicut[timm]'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("network", "sentence"), NETWORKS)
-def test_networks(says, network, sentence):
+def test_networks(says, monkeypatch, network, sentence):
+    monkeypatch.setitem(sys.modules, "timm", None)
     says(prune("--network", network), 2, sentence)
 
 
@@ -198,11 +203,29 @@ OPTIONS = [
     (
         ["--latency", "fast", "--value", "size", "--solver", "luck", "--learning-rate", "0"],
         "latency must be like 50% or 3ms, not 'fast'; learning_rate must be above 0 and finite, not 0.0; "
-        "value must be one of auto, sp-lamp, log-energy, taylor, not 'size'; "
-        "solver must be one of coupled, descent, knapsack, not 'luck'",
+        "value must be one of auto, sp-lamp, log-energy, taylor, learned, sensitivity, not 'size'; "
+        "solver must be one of coupled, descent, knapsack, lagrangian, not 'luck'",
     ),
+    (["--max-drop", "1", "--latency", "50%"], "what is asked must be --latency or --max-drop, not both"),
+    (["--latency", "50%", "--latency", "now"], "latency must be like 50% or 3ms, not 'now'"),
+    (
+        ["--max-parameters", "many", "--max-macs", "200%", "--base-value", "learned", "--engine-mode", "best"],
+        "base_value must be one of sp-lamp, log-energy, taylor, not 'learned'; engine_mode must be one of worst, weighted, "
+        "not 'best'; max-parameters must be like 60%, 300k or 2MB, not 'many'; max-macs must be above 0 and, in per cent, "
+        "below 100, not '200%'",
+    ),
+    (
+        ["--max-size", "20kB", "--solver", "knapsack"],
+        "solver 'knapsack' must have no budget besides latency, not max-size too",
+    ),
+    (["--engine", "onnxruntime=fast"], "engine must be like onnxruntime or onnxruntime=2, not 'onnxruntime=fast'"),
+    (["--engine", "onnxruntime=0"], "weight of engine 'onnxruntime' must be above 0, not 0"),
+    (["--engine", "onnxruntime", "--engine", "onnxruntime"], "engine 'onnxruntime' must be given once, not 2 times"),
     (["--latency", "0%"], "latency must be above 0 and, in per cent, below 100, not '0%'"),
-    (["--engine", "tvm"], "engine must be 'onnxruntime', not 'tvm'"),
+    (
+        ["--engine", "tvm"],
+        "engine must be 'onnxruntime' or 'onnxruntime-int8' or 'openvino' or 'pytorch' or 'pytorch-compile', not 'tvm'",
+    ),
     (["--input-shape", "3,8,8"], "input-shape must be like 3x224x224, not '3,8,8'"),
     (["--input-shape", "3x8x\u00b2"], "input-shape must be like 3x224x224, not '3x8x\u00b2'"),
     (["--input-shape", "3x16x16"], f"input-shape must be that of {tiny.DATA} (3x8x8), not '3x16x16'; leave it out"),
@@ -231,7 +254,7 @@ def test_options(says, options, sentence):
     [
         (["prnue"], "No such command 'prnue'. "),
         (["prune", "--speed", "3"], "No such option: --speed"),
-        (["prune", "--network", "resnet20"], "Missing option '--latency'. "),
+        (["prune", "--network", "resnet20"], "Missing option '--out'. "),
         (["measure"], "Missing argument "),
         (["prune", "--preset", "papre"], "Invalid value for '--preset': "),
     ],
@@ -318,8 +341,8 @@ def test_a_budget_the_dense_network_meets(tiny_run, tiny_cache, tmp_path, capsys
 
 
 OTHER_COMMANDS = [
-    (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files"),
-    (["measure", "full"], "full is no file; give ONNX files"),
+    (["measure", "nowhere.onnx"], "nowhere.onnx does not exist; give ONNX files or folders of silicut prune"),
+    (["measure", "full"], "full is no folder of silicut prune: it holds no network.json; give ONNX files or such folders"),
     (["measure", "plan.json", "--seconds", "0"], "seconds must be above 0, not 0"),
     (["measure", "plan.json", "--noise", "0"], "noise must be above 0 per cent, not 0"),
     (["profile", "--network", tiny.NETWORK], f"network {tiny.NETWORK!r} must come with --input-shape (such as 3x224x224) "

@@ -2,15 +2,24 @@ import json
 from importlib import metadata
 
 from silicut.cli.app import run
-from silicut.targets import machine_fingerprint
+from silicut.targets import ENGINES, machine_fingerprint
 
 
 def test_parts_and_machine_are_listed(capsys):
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
     assert metadata.version("torch") in out
-    assert "the engine onnxruntime: profile, prune, measure" in out
     assert machine_fingerprint()["cpu"] in out
+
+
+def test_every_engine_is_listed_with_what_brings_it(capsys):
+    assert run(["doctor", "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)["parts"]
+    for name, part in {"onnxruntime": "onnxruntime", "openvino": "openvino", "pytorch": "torch"}.items():
+        (found,) = [p for p in parts if p["name"] == part]
+        assert name in found["gives"]
+    gives = " ".join(part["gives"] for part in parts).replace(":", " ")
+    assert set(ENGINES) <= set(gives.split())
 
 
 def test_a_missing_part_is_named_with_the_way_to_get_it(monkeypatch, capsys):

@@ -44,3 +44,22 @@ def test_a_file_can_be_compared_with_itself(models, capsys):
 def test_the_batch_must_be_the_models(models, capsys):
     assert run(["measure", models[1], "--batch", "2"]) == 2
     assert capsys.readouterr().err == f"silicut: batch must be {tiny.BATCH}, to which the model fixes 'x', not 2\n"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "pytorch", "onnxruntime-int8"])
+def test_folders_of_runs_are_measured_on_every_engine(engine, tiny_run, capsys):
+    pytest.importorskip({"openvino": "openvino", "pytorch": "torch"}.get(engine, "onnxruntime"))
+    folder = str(tiny_run.folder)
+    options = ("--engine", engine, "--batch", str(tiny.BATCH), "--seconds", "2", "--json")
+    assert run(["measure", folder, folder, *options]) == 0
+    measurement = Measurement.from_json(json.loads(capsys.readouterr().out))
+    assert list(measurement.timings) == ["run", "run (2)"]
+    assert measurement.settings.engine == engine
+
+
+def test_files_cannot_be_run_by_pytorch(models, capsys):
+    assert run(["measure", models[0], "--engine", "pytorch", "--batch", str(tiny.BATCH)]) == 2
+    assert capsys.readouterr().err == (
+        "silicut: engine 'pytorch' runs networks, not ONNX files. "
+        "Give the folder of a silicut run, or choose an engine that runs ONNX files\n"
+    )

@@ -1,10 +1,14 @@
 import json
+import subprocess
+import sys
+from functools import partial
 
 import pytest
 import tiny
 
 from silicut.cli.app import run
-from silicut.targets.profile import Profile
+from silicut.compress import Plan
+from silicut.targets.profile import Profile, ProfileOptions
 
 pytestmark = pytest.mark.needs_ort
 
@@ -48,3 +52,32 @@ def test_random_weights_are_enough_for_a_network_of_the_zoo(tmp_path, monkeypatc
     assert seen["shape"] == (1, 1, 28, 28)
     assert (seen["engine"].n_threads, seen["engine"].batch) == (2, 1)
     assert capsys.readouterr().err == "silicut: interrupted; the same command goes on where it stopped\n"
+
+
+def test_a_device_is_profiled_in_two_visits_and_planned_for(tmp_path, capsys, monkeypatch):
+    """Write, run, merge and write, run, merge; then prune for the device, with every latency called predicted."""
+    options = partial(ProfileOptions, n_samples=4, n_samples_max=4, n_validation=2)
+    monkeypatch.setattr("silicut.targets.profile.ProfileOptions", options)
+    cache, profile, kits = tmp_path / "cache", tmp_path / "profile.json", [tmp_path / "kit1", tmp_path / "kit2"]
+    steps = [["--kit", kits[0]], ["--merge", kits[0] / "results.jsonl", "--kit", kits[1]],
+             ["--merge", kits[1] / "results.jsonl", "--out", profile]]  # fmt: skip
+    for step, kit in zip(steps, [*kits, None], strict=True):
+        assert run(arguments(cache, *map(str, step))) == 0
+        out = capsys.readouterr().out
+        if kit is None:
+            assert "measured: the dense network" in out
+        else:
+            assert out.startswith(f"{kit}: ")
+            assert "run python run.py in it on the device, then give its results.jsonl to --merge" in out
+            subprocess.run([sys.executable, str(kit / "run.py")], check=True, capture_output=True)
+    assert run(arguments(cache, "--merge", str(kits[0] / "results.jsonl"), "--kit", str(kits[0]))) == 2
+    assert capsys.readouterr().err == f"silicut: {kits[0]} exists and was not changed; choose a new folder\n"
+
+    pruned = ["prune", "--network", tiny.NETWORK, "--input-shape", "3x8x8", "--profile", str(profile), "--latency", "60%"]
+    assert run([*pruned, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "other"), "--epochs", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "latency, predicted" in out
+    assert "measured" not in out.partition("parameters")[0]
+    assert "on another device" in (tmp_path / "run" / "report.html").read_text()
+    plan = Plan.load(tmp_path / "run" / "plan.json")
+    assert any(plan.kept)

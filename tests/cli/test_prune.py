@@ -14,6 +14,7 @@ pytestmark = pytest.mark.needs_ort
 
 FILES = {
     "checkpoint",
+    "divergences.jsonl",
     "metrics.jsonl",
     "model.onnx",
     "model.safetensors",
@@ -54,7 +55,7 @@ def test_the_files_agree_with_each_other(tiny_run):
     assert steps(tiny_run.folder) == [
         "works on",
         "quality: dense",
-        "accuracy by value",
+        "values",
         "plan",
         "quality: pruned",
         "quality: batch norm recalibrated",
@@ -78,7 +79,7 @@ def test_a_dry_run_stops_at_the_plan_and_can_be_gone_on_with(tmp_path, tiny_cach
     assert run(tiny.arguments(out, tiny_cache, "--epochs", "0", "--dry-run")) == 0
     models = {"model.onnx", "model.safetensors", "network.json"}
     assert {path.name for path in out.iterdir()} == FILES - {"checkpoint"} - models
-    assert steps(out) == ["works on", "quality: dense", "accuracy by value", "plan"]
+    assert steps(out) == ["works on", "quality: dense", "values", "plan"]
     plan = (out / "plan.json").read_bytes()
     assert run(tiny.arguments(out, tiny_cache, "--epochs", "0", "--resume")) == 0
     assert {path.name for path in out.iterdir()} == FILES - {"checkpoint"}

@@ -1,12 +1,16 @@
 """What `silicut.prune` takes and refuses; the walk through it is tests/test_tiny.py."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
 from torch import nn
 
 import silicut
-from silicut.records import Cache, ConfigError, NothingToPrune, UnsupportedModel
+from silicut.flows.verify import Outcome
+from silicut.graph.counting import n_macs
+from silicut.records import Cache, ConfigError, DoesNotFit, Journal, NothingToPrune, TooNoisy, UnsupportedModel
 
 pytestmark = pytest.mark.needs_ort
 
@@ -60,7 +64,92 @@ def test_several_inputs_named_outputs_and_constants(tmp_path, tiny_cache):
     assert torch.allclose(again["logits"], expected["logits"], atol=1e-5)
 
 
+def too_slow(monkeypatch):
+    """Let every plan seem to measure 5 % above its budget."""
+    from silicut.flows import verify
+
+    run = verify.Verifier.run
+
+    def slower(self, budget):
+        outcome = run(self, budget)
+        ratio = 1.05 * outcome.limit_frac
+        rounds = tuple(replace(r, ratio=ratio) if r.levels == outcome.levels else r for r in outcome.rounds)
+        return replace(outcome, is_met=False, rounds=rounds)
+
+    monkeypatch.setattr(verify.Verifier, "run", slower)
+
+
+def test_a_plan_above_its_budget_stops_the_run_unless_it_is_accepted(tiny_run, tiny_cache, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        too_slow(patch)
+        with pytest.raises(DoesNotFit) as caught:
+            pruned(tiny.build(), tiny.example(), tiny_cache, folder=folder)
+    n_rounds = len(Outcome.from_json(step(folder, "plan")).rounds)
+    assert str(caught.value) == (
+        f"no plan was found that measures within 60% in {n_rounds} rounds: the nearest takes 63.0 % of the dense latency; "
+        "ask for at least that, or accept it (--accept-nearest, accepts_nearest=True)"
+    )
+    accepting = replace(PLAN_ONLY, accepts_nearest=True)
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, folder=folder, resumes=True, options=accepting)
+    assert result.outcome.chosen.ratio == pytest.approx(0.63)
+    assert not result.outcome.is_within
+
+
+def step(folder, name):
+    return next(event["result"] for event in Journal(folder / "metrics.jsonl") if event["step"] == name)
+
+
+def test_a_final_measurement_that_is_too_noisy_loses_nothing(tiny_run, tiny_cache, tmp_path, monkeypatch):
+    def noisy(*_, **__):
+        raise TooNoisy("the machine is busy")
+
+    options, folder = replace(PLAN_ONLY, is_dry_run=False), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("silicut.flows.run.measure", noisy)
+        with pytest.raises(TooNoisy) as caught:
+            pruned(tiny.build(), tiny.example(), tiny_cache, folder=folder, options=options)
+    assert str(caught.value) == (
+        f"the machine is busy. The pruned network is finished and lies in {folder}; only its final measurement is missing: "
+        "the same command with --resume (resumes=True) measures again"
+    )
+    assert (folder / "model.onnx").is_file()
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, folder=folder, options=options, resumes=True)
+    assert result.measurement.timings["pruned"].ratio > 0
+
+
+def test_limits_of_sizes_hold(tiny_run, tiny_cache):
+    options = replace(PLAN_ONLY, max_parameters="40%", max_macs="0.6M", solver="lagrangian")
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, options=options)
+    assert result.network.n_parameters() <= 0.4 * result.dense.n_parameters()
+    assert n_macs(result.network) <= 0.6e6
+
+
+def test_the_fastest_network_within_a_drop(tiny_run, tiny_cache, tmp_path):
+    """The quality is the share of parameters that are left."""
+
+    def share(module):
+        return sum(p.numel() for p in module.parameters()) / sum(p.numel() for p in tiny.build().parameters())
+
+    folder = tmp_path / "run"
+    result = pruned(tiny.build(), tiny.example(), tiny_cache, budget=None, max_drop=0.7, evaluate=share, folder=folder)
+    assert result.outcome.limit_frac == min(drop.limit_frac for drop in result.drops if drop.is_allowed)
+    assert len(result.drops) == 5
+    assert all(drop.is_allowed == (drop.drop <= 0.7) for drop in result.drops)
+    again = pruned(
+        tiny.build(), tiny.example(), tiny_cache, budget=None, max_drop=0.7, evaluate=share, folder=folder, resumes=True
+    )
+    assert again.drops == result.drops
+
+
 REFUSED = [
+    ({"max_drop": 1.0}, ConfigError, "latency must be left out where a drop is given, not '60%'$"),
+    ({"budget": None, "max_drop": -1.0}, ConfigError, "max_drop must be 0 or more, not -1.0$"),
+    (
+        {"budget": None, "max_drop": 1.0},
+        ConfigError,
+        r"max_drop must come with data \(or a function that evaluates\), not without$",
+    ),
     ({"budget": 50}, ConfigError, "latency must be like 50% or 3ms, not 50$"),
     (
         {"data": [tiny.example()]},
@@ -68,7 +157,7 @@ REFUSED = [
         r"data must be a TrainingData or \(training loader, evaluation loader\), not list$",
     ),
     ({"evaluate": lambda _: float("nan")}, ConfigError, "evaluate must return a finite number, not nan$"),
-    ({"engine": "tvm"}, ConfigError, "engine must be 'onnxruntime', not 'tvm'$"),
+    ({"engine": "tvm"}, ConfigError, "engine must be 'onnxruntime' or .* not 'tvm'$"),
     (
         {"options": silicut.PruneOptions(value="taylor")},
         ConfigError,
@@ -106,6 +195,7 @@ def test_networks_that_are_refused(tmp_path):
 
 def test_wrong_options_are_all_named():
     with pytest.raises(
-        ConfigError, match=r"value must be one of .*; solver must be one of .*; time_limit_s must be above 0"
+        ConfigError,
+        match=r"value must be one of .*; solver must be one of .*; time_limit_s must be above 0.*; max-macs must",
     ):
-        silicut.PruneOptions(value="size", solver="luck", time_limit_s=0)
+        silicut.PruneOptions(value="size", solver="luck", time_limit_s=0, max_macs="few")

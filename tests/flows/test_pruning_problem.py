@@ -9,9 +9,9 @@ import small_networks as nets
 import torch
 from synthetic_engine import Formula, SyntheticEngine
 
-from silicut.compress import Plan, Restrictions, apply_plan, kept_channels, pruned, removed_by
+from silicut.compress import Plan, Restrictions, apply_plan, kept_channels, pruned, removed_by, sp_lamp
 from silicut.compress.pruning import removable_blocks
-from silicut.flows.pruning_problem import LATENCY, VALUES, Subject, pruning_problem, score
+from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
 from silicut.graph import to_module
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError
@@ -40,7 +40,12 @@ def profiles(tmp_path_factory):
 
 def problem_of(build, profile, restrictions=None, budget_ms=1e9) -> Problem:
     restrictions = restrictions or Restrictions()
-    return pruning_problem(subject(build), profile, score(subject(build), "sp-lamp"), restrictions, budget_ms)
+    return pruning_problem(subject(build), {LATENCY: profile}, scores_of(build), restrictions, {LATENCY: budget_ms})
+
+
+def scores_of(build):
+    made = subject(build)
+    return sp_lamp(made.folded, made.channels, made.blocks)
 
 
 def random_choices(problem, blocks, n, seed=0):
@@ -58,7 +63,7 @@ def random_choices(problem, blocks, n, seed=0):
 def built(build, levels):
     """Return the network that a choice of levels leaves."""
     made = subject(build)
-    kept = kept_channels(levels, score(made, "sp-lamp"))
+    kept = kept_channels(levels, scores_of(build))
     return pruned(made.folded, kept, removed_by(levels, made.blocks))
 
 
@@ -101,25 +106,10 @@ def test_the_budget_is_that_of_the_latency(profiles):
 
 def test_values_are_those_of_the_scores(profiles):
     problem = problem_of(nets.projected, profiles(nets.projected))
-    scores = score(subject(nets.projected), "sp-lamp")
+    scores = scores_of(nets.projected)
     for levels in random_choices(problem, subject(nets.projected).blocks, 4):
         expected = sum(float(scores[name].values[level]) for name, level in levels.items())
         assert evaluate(problem, levels)[0] == pytest.approx(expected)
-
-
-def test_value_functions_by_name():
-    made = subject(nets.projected)
-    for value in VALUES[:2]:
-        assert set(score(made, value)) == {g.name for g in made.channels.groups}
-    given = score(made, "log-energy")
-    assert score(made, "taylor", lambda s: given if s is made else {}) is given
-
-
-def test_unknown_values_and_taylor_without_data():
-    with pytest.raises(ConfigError, match="value must be one of sp-lamp, log-energy, taylor, not 'l1'"):
-        score(subject(nets.projected), "l1")
-    with pytest.raises(ConfigError, match="value 'taylor' must come with training data, not without; give data or choose"):
-        score(subject(nets.projected), "taylor")
 
 
 # Restrictions
@@ -166,7 +156,7 @@ def test_a_solved_plan_of_bottlenecks_is_applied(profiles):
     assert len(problem.ties) == 16
     solution = solve(problem, "descent", 5.0)
     assert solution.costs[LATENCY] <= 0.5 * profile.dense_ms * (1 + 1e-9)
-    scores = score(made, "sp-lamp")
+    scores = scores_of(nets.bottlenecks)
     plan = Plan(
         widths=solution.levels,
         kept=kept_channels(solution.levels, scores),

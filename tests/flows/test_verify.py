@@ -9,10 +9,12 @@ import pytest
 import small_networks as nets
 from synthetic_engine import Formula, SyntheticEngine
 
-from silicut.compress import Restrictions
+from silicut.compress import Restrictions, sp_lamp
 from silicut.flows.budget import Budget
-from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem, score
-from silicut.flows.verify import LEAST_FRAC, MAX_ROUNDS, PRUNED, Outcome, SolveOptions, Verifier
+from silicut.flows.latency import PRUNED, Target
+from silicut.flows.planning import Planner
+from silicut.flows.pruning_problem import LATENCY, Subject
+from silicut.flows.verify import LEAST_FRAC, MAX_ROUNDS, Outcome, SolveOptions, Verifier
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, DoesNotFit, NotFaster
 from silicut.search import evaluate
@@ -38,8 +40,9 @@ def verifier(tmp_path_factory):
     def verify(build=nets.projected, formula=FORMULA, real_us=float, restrictions=None):
         subject, profile = made(build, formula)
         engine = SyntheticEngine(formula, real_us=real_us)
-        scores = score(subject, "sp-lamp")
-        return Verifier(subject, profile, scores, restrictions or Restrictions(), engine, SOLVING)
+        scores = sp_lamp(subject.folded, subject.channels, subject.blocks)
+        planner = Planner(subject, restrictions or Restrictions())
+        return Verifier(planner, (Target(engine, profile),), scores, SOLVING)
 
     return verify
 
@@ -72,7 +75,7 @@ def test_budget_is_met(percent, verifier):
     assert outcome.sentence.startswith(
         f"Budget met: measured {measured:.1f} % of the dense latency with {percent}.0 % allowed"
     )
-    truth = FORMULA.network_us(verifier().model(outcome.levels)) / dense_us()
+    truth = FORMULA.network_us(to_onnx(verifier().model(outcome.levels), batch=1)) / dense_us()
     assert outcome.measurement.timings[PRUNED].ratio == pytest.approx(truth)
 
 
@@ -102,6 +105,7 @@ def test_never_more_rounds_than_promised(verifier):
     outcome = verifier(real_us=lambda us: max(us, 0.6 * dense)).run(Budget.parse("50%"))
     assert not outcome.is_met
     assert len(outcome.rounds) == MAX_ROUNDS
+    assert not outcome.is_within
     assert outcome.sentence == "Budget not met: measured 60.0 % of the dense latency with 50.0 % allowed."
     targets = [seen.target_frac for seen in outcome.rounds]
     assert targets == sorted(targets, reverse=True)
@@ -124,10 +128,10 @@ def test_restrictions_hold(verifier):
 
 def all_plans(found):
     """Yield (value, predicted fraction of the dense latency) of every plan of a verifier."""
-    problem = pruning_problem(found.subject, found.profile, found.scores, found.restrictions, 1e9)
+    problem = found.problem(found.latencies(Budget.parse("50%")), 1.0)
     for numbers in itertools.product(*(v.levels for v in problem.variables)):
         value, costs = evaluate(problem, dict(zip((v.name for v in problem.variables), numbers, strict=True)))
-        yield value, costs[LATENCY] / found.profile.dense_ms
+        yield value, costs[LATENCY] / found.targets[0].profile.dense_ms
 
 
 @pytest.mark.parametrize("percent", [40, 55, 70, 85])

@@ -121,6 +121,42 @@ def _expansions(x):
     return x[:, :1].expand(-1, 4, -1, -1) + x.mean((1, 2, 3))[:, None, None, None].expand_as(x)
 
 
+def _resized(x):
+    sizes = F.interpolate(x, (9, 11)), F.interpolate(x, (9, 4), mode="bilinear"), F.interpolate(x, (9, 4), mode="bicubic")
+    return *sizes, F.interpolate(x, scale_factor=2), F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def _spreads(x):
+    norms = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x, 1, (1, 3), keepdim=True)
+    return x.var((1, 2)), x.var(1, correction=0, keepdim=True), *norms
+
+
+def _choices(x):
+    y = torch.where(x > 0.5, x, -x) + torch.where(x <= x.mean(1, keepdim=True), x, 2.0)
+    return y.masked_fill(x < 0, 3.0) + (x >= 1).to(torch.float32) + (x == 0).to(torch.float32)
+
+
+def _unbound(x):
+    a, b, c, d = x.unbind(1)
+    return torch.stack([a, d, b], 1) + torch.stack([c, a + b, c], -3)
+
+
+def _shuffles(x):
+    return F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2), F.channel_shuffle(x, 2)
+
+
+def _products_of_matrices(x):
+    a, b = x[:, 0], x[:, 1]
+    return torch.baddbmm(x[:, 2], a, b, beta=0.5, alpha=2), torch.einsum("bchw,bcvw->bchv", x, x * 2)
+
+
+def _attentions(x):
+    attend = F.scaled_dot_product_attention
+    mask = (torch.arange(5) < 3)[None]
+    plain = attend(x, x * 2, x + 1), attend(x, x, x, scale=0.3), attend(x, x, x, is_causal=True)
+    return *plain, attend(x, x, x, mask), attend(x, x, x, mask.float()), attend(x, x[:, :2], x[:, 2:], enable_gqa=True)
+
+
 CASES = [
     Case("conv1d", nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), ((4, 9),)),
     Case(
@@ -167,7 +203,35 @@ CASES = [
     Case("clone contiguous detach", of(lambda x: x.clone().permute(0, 2, 3, 1).contiguous().detach() + 1)),
     Case("dropout feature_dropout", nn.Sequential(nn.Dropout(0.5), nn.Dropout2d(0.5), nn.ReLU())),
     Case("alias", Net(lambda s, x: (s.a, x * s.a), **weights((4, 1, 1)))),
-    Case("lift_fresh_copy", of(lambda x: x * torch.tensor([1.0, 2, 3, 4])[:, None, None])),
+    Case("", of(lambda x: x * torch.tensor([1.0, 2, 3, 4])[:, None, None])),
+    Case("conv_transpose1d", nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2), ((4, 9),)),
+    Case("conv_transpose2d", nn.ConvTranspose2d(4, 3, (2, 3), stride=2, padding=(0, 1), dilation=(1, 2), bias=False)),
+    Case("conv_transpose3d", nn.ConvTranspose3d(2, 3, 2, stride=2), ((2, 3, 3, 3),)),
+    Case("upsample_nearest2d upsample_bilinear2d upsample_bicubic2d", of(_resized)),
+    Case("adaptive_avg_pool1d", of(lambda x: (F.adaptive_avg_pool1d(x, 1), F.adaptive_avg_pool1d(x, 3))), ((4, 9),)),
+    Case("repeat", of(lambda x: x.repeat(1, 2, 1, 3))),
+    Case("embedding", Net(lambda s, x: x + s.e(torch.arange(6)), e=nn.Embedding(9, 6))),
+    Case(
+        "layer_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.LayerNorm(6), b=nn.LayerNorm((6, 6), elementwise_affine=False))
+    ),
+    Case(
+        "rms_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.RMSNorm(6), b=nn.RMSNorm((6, 6), 0.1, elementwise_affine=False))
+    ),
+    Case("group_norm", Net(lambda s, x: s.a(x) + s.b(x), a=nn.GroupNorm(2, 4), b=nn.GroupNorm(4, 4, affine=False))),
+    Case("instance_norm", nn.Sequential(nn.InstanceNorm2d(4), nn.InstanceNorm2d(4, affine=True))),
+    Case("var linalg_vector_norm", of(_spreads)),
+    Case("rsqrt square erf", of(lambda x: (x.square() + 1).rsqrt() + torch.erf(x))),
+    Case("glu", of(lambda x: F.glu(x, 1) + F.glu(x.transpose(1, 2), 2).transpose(1, 2))),
+    Case("gt ge lt le eq where masked_fill", of(_choices)),
+    Case("max min", of(lambda x: x.max(1)[0] + x.min(1, keepdim=True)[0][:, 0] + torch.max(x, -x).min() + x.max())),
+    Case("expand", Net(lambda s, x: torch.cat([s.a.expand(x.shape[0], -1, -1), x.mean(1)], 1), **weights((1, 2, 6)))),
+    Case("to arange", of(lambda x: x * (torch.arange(x.shape[0])[:, None, None, None].to(torch.float32) + 1).to(x))),
+    Case("stack unbind", of(_unbound)),
+    Case("index roll", of(lambda x: x[:, torch.tensor([3, 0, 1])] + x.roll((1, -2), (2, 3))[:, 1:])),
+    Case("pixel_shuffle pixel_unshuffle channel_shuffle", of(_shuffles), ((4, 6, 4),)),
+    Case("addmm", Net(lambda s, x: torch.addmm(s.a, x, s.b, beta=2, alpha=0.5), **weights((4,), (5, 4))), ((5,),)),
+    Case("baddbmm einsum", of(_products_of_matrices)),
+    Case("scaled_dot_product_attention", of(_attentions), ((4, 5, 6),)),
     Case("matmul mm bmm", Net(_matrices, w=nn.Parameter(torch.zeros(6, 6)))),
     Case("mean sum amax amin", of(_reductions)),
     Case("softmax log_softmax", of(lambda x: F.softmax(x, 1) + F.log_softmax(x, -1))),

@@ -194,3 +194,70 @@ def stop(net, source):
         return None
     kinds = [lambda x: x.cumsum(1), lambda x: x.softmax(1), lambda x: x.flip(1), lambda x: x[:, ::2]]
     return _unary(net.random.choice(kinds), source)
+
+
+@move
+def normalise_over_channels(net, source):
+    n = net.values[source].shape[1]
+    divisors = [d for d in range(1, n + 1) if n % d == 0]
+    groups = nn.GroupNorm(net.random.choice(divisors), n)
+    kind = net.random.choice(["group", "layer", "rms", "instance", "by hand"])
+    if kind in ("group", "instance"):
+        return _unary(net.part(groups if kind == "group" else nn.InstanceNorm2d(n, affine=True)), source)
+    if kind == "by hand":
+        return _unary(lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 0.1).sqrt(), source)
+    norm = net.part(nn.LayerNorm(n) if kind == "layer" else nn.RMSNorm(n, 0.1))
+    return _unary(lambda x: norm(x.movedim(1, -1)).movedim(-1, 1), source)
+
+
+@move
+def attend_in_heads(net, source):
+    n, height, width = net.values[source].shape[1:]
+    n_heads, size = net.random.choice([1, 2, 3]), net.random.choice([1, 2])
+    qkv, out = net.part(nn.Linear(n, 3 * n_heads * size)), net.part(nn.Linear(n_heads * size, n))
+    is_fused, is_split_first = net.random.random() < 0.5, net.random.random() < 0.5
+
+    def forward(x):
+        y = qkv(x.flatten(2).transpose(1, 2))
+        if is_split_first:
+            q, k, v = (part.unflatten(-1, (n_heads, size)).transpose(1, 2) for part in y.chunk(3, -1))
+        else:
+            q, k, v = y.unflatten(-1, (3, n_heads, size)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v) if is_fused else (q @ k.mT).softmax(-1) @ v
+        return x + out(y.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, (height, width))
+
+    return _unary(forward, source)
+
+
+@move
+def convolve_back(net, source):
+    n = net.values[source].shape[1]
+    n_groups = net.random.choice([d for d in (1, 2, n) if n % d == 0])
+    layer = nn.ConvTranspose2d(n, n_groups * net.random.choice([1, 2]), 3, padding=1, groups=n_groups)
+    return _unary(net.part(layer), source)
+
+
+@move
+def unfold_pixels(net, source):
+    n, size = net.values[source].shape[1:3]
+    return _unary(lambda x: F.pixel_shuffle(x, 2), source) if n % 4 == 0 and size <= 8 else None
+
+
+@move
+def gate_halves(net, source):
+    return _unary(lambda x: F.glu(x, 1), source) if net.values[source].shape[1] % 2 == 0 else None
+
+
+@move
+def stack_and_part(net, source):
+    shape = net.values[source].shape
+    other = net.another(lambda v: v.shape == shape)
+    return lambda values: list(torch.stack([values[source], values[other]], 2).unbind(2))
+
+
+@move
+def look_over_channels(net, source):
+    kind = net.random.choice(
+        [lambda x: x.max(1, keepdim=True)[0], lambda x: x.sum(1, keepdim=True), lambda x: F.normalize(x, dim=1)]
+    )
+    return _unary(kind, source)

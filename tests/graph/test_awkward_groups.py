@@ -38,6 +38,7 @@ def test_the_captured_network_equals_the_users(case, captured):
 def test_the_groups_are_those_a_person_finds(case, captured):
     _, channels = captured(case)
     assert {group.name: group.n_channels for group in channels.groups} == case.groups
+    assert {g.name: g.changed_statistics for g in channels.groups if g.changed_statistics} == case.statistics
     frozen = {f.operators[0]: f for f in channels.frozen if f.reason != "it is an output of the network"}
     assert {name: f.n_channels for name, f in frozen.items()} == {name: n for name, (n, _) in case.frozen.items()}
     for name, (_, reason) in case.frozen.items():

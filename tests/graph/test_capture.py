@@ -153,7 +153,7 @@ def test_buffers_and_constants_that_no_state_dict_holds_stay_out_of_it():
     module.register_buffer("mean", torch.ones(3, 1, 1), persistent=False)
     module.register_buffer("kept", torch.ones(4, 1, 1))
     network = assert_captured(module)
-    assert network.constants == {"mean", "scale", "lifted_tensor_0"}
+    assert network.constants == {"mean", "scale", "unsqueeze_1"}  # the last is what the literal became
     assert network.trainable == {"a.weight", "a.bias"}
     captured = to_module(network)
     assert list(captured.state_dict()) == list(module.state_dict())
@@ -470,15 +470,71 @@ def test_torch_cond_is_no_tensor_operator():
     assert caught.value.offenders == (f"cond at {line_of('the condition')} is no tensor operator",)
 
 
-@pytest.mark.parametrize(
-    "body", [lambda s, x: (x, None), lambda s, x: {"a": [x, x]}, lambda s, x: (x, 3), lambda s, x: (x, (x, x))]
-)
-def test_outputs_that_are_not_plain_tensors_are_refused(body):
+@pytest.mark.parametrize("body", [lambda s, x: (x, None), lambda s, x: (x, 3), lambda s, x: {"a": x, "b": (x, None)}])
+def test_outputs_that_are_no_tensors_are_refused(body):
     with pytest.raises(UnsupportedModel) as caught:
         capture(Net(body), example(*X))
     assert str(caught.value) == (
-        "the network returns nested or non-tensor outputs. It must return a tensor, or a tuple, list or dict of tensors"
+        "the network returns something that is no tensor. It must return a tensor, or tuples, lists and dicts of tensors"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        (lambda s, x: {"a": [x, x + 1], "b": x + 2}, ("a.0", "a.1", "b")),
+        (lambda s, x: (x, (x + 1, {"deep": x + 2})), ("0", "1.0", "1.1.deep")),
+        (lambda s, x: [[x]], ("0.0",)),
+    ],
+)
+def test_nested_outputs_come_flat_with_their_paths(body, keys):
+    network = capture(Net(body), example(*X))
+    assert network.output_structure == keys
+    x = example(*X, batch=3)
+    expected = [x + i for i in range(len(keys))]
+    assert_same_outputs(to_module(network)(x), dict(zip(keys, expected, strict=True)))
+
+
+def test_in_place_operators_whose_arguments_have_other_names_than_those_of_their_kin():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(0.5, inplace=True), nn.ReLU(inplace=True), nn.Dropout2d(0.5, True))
+    network = assert_captured(module)
+    assert [o.kind for o in network.operators] == ["conv2d", "dropout", "relu", "feature_dropout"]
+
+
+def test_layers_inside_pytorchs_own_modules_have_names_of_their_own():
+    network = capture(nn.TransformerEncoderLayer(8, 2, 6, batch_first=True).eval(), torch.zeros(2, 4, 8))
+    layers = [operator.name for operator in network.operators if operator.kind == "linear"]
+    assert layers == ["self_attn.in_proj", "self_attn.out_proj", "linear1", "linear2"]
+
+
+# Constants.
+
+
+def _constant_chain(s, x):
+    table = torch.arange(6.0).view(2, 3)
+    table[0] += 1  # in place, through a view
+    first = table * 2
+    table.mul_(3)
+    with torch.no_grad():
+        weights = (table - first).sum(0)
+    return x * weights.view(1, 3, 1, 1).expand(x.shape[0], -1, 1, 1) + torch.tensor([0.5]) * torch.ones(()) - first[1, 2]
+
+
+def test_chains_of_constants_are_computed_at_capture():
+    network = assert_captured(Net(_constant_chain))
+    assert [o.kind for o in network.operators] == ["expand", "mul", "add", "sub"]
+    assert len(network.constants) == 3
+    assert to_module(network).state_dict() == {}
+
+
+def test_what_depends_on_chance_or_is_large_is_computed_in_every_pass():
+    network = capture(Net(lambda s, x: x + torch.rand(3, 1, 1) + torch.zeros(2**23)[0]), example(*X))
+    assert {"rand", "zeros"} <= {o.kind for o in network.operators}
+    assert not network.constants
+
+
+def test_a_constant_may_be_returned():
+    assert_captured(Net(lambda s, x: (x, torch.arange(3) + 1)))
 
 
 def test_number_types_that_numpy_lacks_are_refused():

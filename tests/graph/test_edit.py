@@ -172,6 +172,14 @@ def test_layers_with_and_without_bias(has_bias):
     folded_equals(nn.Sequential(nn.Conv3d(3, 4, 2, bias=has_bias), nn.BatchNorm3d(4)), 3, 4, 4, 4)
 
 
+@pytest.mark.parametrize("n_groups", [1, 2, 4])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_transposed_convolutions(n_groups, has_bias):
+    layer = nn.ConvTranspose2d(4, 8, 3, 2, groups=n_groups, bias=has_bias)
+    folded_equals(nn.Sequential(layer, nn.BatchNorm2d(8), nn.ReLU()), 4, 5, 5)
+    folded_equals(nn.Sequential(nn.ConvTranspose1d(4, 8, 3, groups=n_groups, bias=has_bias), nn.BatchNorm1d(8)), 4, 5)
+
+
 def test_grouped_depthwise_affine_free_and_repeated_norms():
     folded_equals(nn.Sequential(nn.Conv2d(4, 8, 3, groups=4), nn.BatchNorm2d(8)), 4, 6, 6)
     folded_equals(nn.Sequential(nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6, affine=False)), 4, 6, 6)

@@ -124,6 +124,7 @@ def test_multiply_accumulates():
     assert n_macs(capture(zoo.network("resnet18"), torch.zeros(1, 3, 224, 224))) == pytest.approx(1.81e9, rel=0.003)
     assert n_macs(capture(nn.Conv2d(4, 8, 3, groups=4), torch.zeros(1, 4, 8, 8))) == 8 * 36 * 9
     assert n_macs(capture(nn.Linear(5, 7), torch.zeros(2, 3, 5))) == 3 * 5 * 7
+    assert n_macs(capture(nn.ConvTranspose2d(4, 6, 3, 2, groups=2), torch.zeros(2, 4, 5, 5))) == 4 * 25 * 3 * 9
 
 
 def test_multiply_accumulates_are_for_one_input_whatever_the_captured_batch():

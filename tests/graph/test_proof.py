@@ -9,7 +9,8 @@ import torch
 from graph_checks import Net, random_inputs, randomised
 from torch import nn
 
-from silicut.graph import capture, find_channels, prove_group
+from silicut.graph import capture, find_channels, prove_group, to_module
+from silicut.graph.kept_statistics import with_kept_statistics
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +103,38 @@ def test_complex_and_several_outputs_are_compared():
     channels = find_channels(network)
     assert [group.name for group in channels.groups] == ["a"]
     assert prove_group(network, channels, {"a": np.array([1, 2])}, random_inputs(network)) < 1e-12
+
+
+STATISTICS = {
+    "layer norm": lambda s, x: s.c(s.ln(s.a(x).transpose(1, 3)).transpose(1, 3)),
+    "wide group norm": lambda s, x: s.c(s.gn(s.a(x))),
+    "rms norm": lambda s, x: s.c(s.rms(s.a(x).transpose(1, 3)).transpose(1, 3)),
+    "mean": lambda s, x: s.c(s.a(x) - s.a(x).mean(1, keepdim=True)),
+    "variance": lambda s, x: s.c(s.a(x) / s.a(x).var(1, keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_over_all_channels_would_prove_nothing(name, monkeypatch):
+    parts = {"ln": nn.LayerNorm(8), "gn": nn.GroupNorm(2, 8), "rms": nn.RMSNorm(8)}
+    module = Net(STATISTICS[name], a=nn.Conv2d(3, 8, 1), c=nn.Conv2d(8, 2, 1), **parts)
+    network = capture(randomised(module), torch.zeros(2, 3, 8, 8))
+    channels = find_channels(network)
+    (group,) = channels.groups
+    assert len(group.changed_statistics) == 1
+    kept = {"a": np.array([0, 2])}
+    assert prove_group(network, channels, kept, random_inputs(network)) < 1e-12
+    monkeypatch.setattr("silicut.graph.proof.with_kept_statistics", lambda whole, masks: whole)
+    assert prove_group(network, channels, kept, random_inputs(network)) > 1e-3
+
+
+def test_kept_statistics_are_those_of_the_norm_of_the_kept_channels():
+    module = Net(lambda s, x: s.ln(s.a(x)), a=nn.Linear(4, 6), ln=nn.LayerNorm(6))
+    network = capture(randomised(module), torch.zeros(2, 4))
+    mask = np.array([True, False, True, True, False, True])
+    whole = to_module(with_kept_statistics(network, {"a": {1: mask}}))
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    y = module.a(x)
+    mean, variance = y[:, mask].mean(1, keepdim=True), y[:, mask].var(1, correction=0, keepdim=True)
+    expected = (y - mean) / (variance + module.ln.eps).sqrt() * module.ln.weight + module.ln.bias
+    assert torch.allclose(whole(x), expected, atol=1e-5)

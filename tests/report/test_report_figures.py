@@ -10,7 +10,7 @@ from silicut.records import ToolMissing
 from silicut.report import stacked_png, stacked_svg_file
 from silicut.report.figures.charts import epochs_svg, validation_svg
 from silicut.report.figures.stacked import stacked_svg
-from silicut.report.figures.staircases import panels_of, staircase_svg
+from silicut.report.figures.staircases import panels_of, staircase_svg, staircase_svg_file
 from silicut.report.theme import DARK, LIGHT, SENTINELS
 
 pytest.importorskip("matplotlib")
@@ -116,6 +116,9 @@ def test_files_have_their_own_colours(tmp_path):
     text = path.read_text()
     assert LIGHT["section1"] in text
     assert "var(" not in text
+    panel = staircase_svg_file(panels_of(run_summary().groups)[0], tmp_path / "panel.svg").read_text()
+    assert LIGHT["accent"] in panel
+    assert "var(" not in panel
     assert stacked_png(run_summary(), tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 

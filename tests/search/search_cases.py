@@ -160,10 +160,14 @@ def resnet18_like(budget_frac: float, seed: int = 0) -> Problem:
 
 def resnet50_like(budget_frac: float, seed: int = 0, n_levels: int | None = None) -> Problem:
     """Return 37 groups, two tied ones in each removable block; steps of 32 channels, or `n_levels` for each group."""
-    net, widths, sizes, depths = _Net(seed, 16), (64, 128, 256, 512), (56, 28, 14, 7), (3, 4, 6, 3)
+    return _bottlenecks(budget_frac, seed, n_levels, (3, 4, 6, 3))
+
+
+def _bottlenecks(budget_frac: float, seed: int, n_levels: int | None, depths: tuple[int, ...]) -> Problem:
+    net, widths, sizes = _Net(seed, 16), (64, 128, 256, 512), (56, 28, 14, 7)
 
     def levels(width: int, is_removable: bool = False) -> list[int]:
-        return _levels(width, width // n_levels if n_levels else 32, is_removable)
+        return _levels(width, max(2, width // n_levels) if n_levels else 32, is_removable)
 
     stem = net.group("stem", levels(64))
     streams = [net.group(f"stream{i}", levels(4 * width), depths[i] + 1) for i, width in enumerate(widths)]
@@ -212,4 +216,24 @@ def densenet_like(budget_frac: float, n_layers: int, growth: int, seed: int = 0)
         net.conv(source, names[-1], 16, 3)
     net.sums.append(SumVariable("after", tuple(names)))
     net.conv("after", 10, 16, 1)
+    return net.problem(budget_frac)
+
+
+def resnet152_like(budget_frac: float, seed: int = 0, n_levels: int | None = None) -> Problem:
+    """Return the groups of a ResNet-152: 105 of them, two tied ones in each of 46 removable blocks."""
+    return _bottlenecks(budget_frac, seed, n_levels, (3, 8, 36, 3))
+
+
+def vit_like(budget_frac: float, n_blocks: int = 12, n_levels: int = 24, seed: int = 0) -> Problem:
+    """Return one stream that every block reads and writes, with heads and hidden channels in each block."""
+    net = _Net(seed, 16)
+    stream = net.group("stream", _levels(768, 768 // n_levels), 2 * n_blocks + 1)
+    net.conv(3, stream, 14, 16)
+    for block in range(n_blocks):
+        heads = net.group(f"heads{block}", _levels(768, 64, True), 3)
+        hidden = net.group(f"hidden{block}", _levels(3072, 3072 // n_levels, True))
+        for name in (heads, hidden):
+            net.conv(stream, name, 14, 1)
+            net.conv(name, stream, 14, 1)
+    net.conv(stream, 1000, 1, 1)
     return net.problem(budget_frac)

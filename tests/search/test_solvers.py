@@ -22,8 +22,8 @@ def test_messages() -> None:
     problem = random_problem(1)
     with pytest.raises(
         ConfigError,
-        match=r"^solver must be one of \['coupled', 'descent', 'knapsack'\], not 'cuopled'; did you mean 'coupled'\?; "
-        r"time_limit_s must be above 0, not 0$",
+        match=r"^solver must be one of \['coupled', 'descent', 'knapsack', 'lagrangian'\], not 'cuopled'; "
+        r"did you mean 'coupled'\?; time_limit_s must be above 0, not 0$",
     ):
         solve(problem, "cuopled", time_limit_s=0)
 

@@ -17,7 +17,9 @@ from typing import Any, Self
 import numpy as np
 import onnx
 
-from silicut.targets import EngineSettings, NodeProfile, NodeTimes, Session
+from silicut.graph import Network
+from silicut.graph.onnx_writer import to_onnx
+from silicut.targets import EngineSettings, NodeTimes, Session
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class SyntheticEngine:
         real_us: what whole networks take in a session (not in a profile), from their microseconds by the formula.
         fails_at: number of the profiled network at which the user interrupts; 0 is the first.
         version: of the runtime.
-        profiled, loaded: the models seen so far.
+        profiled, loaded: the ONNX models seen so far.
     """
 
     formula: Formula = field(default_factory=Formula)
@@ -123,16 +125,15 @@ class SyntheticEngine:
     def fingerprint(self) -> dict[str, Any]:
         return {"engine": self.name, "engine_version": self.version, "batch": self.settings.batch}
 
-    def load(self, model: bytes) -> SyntheticSession:
+    def load(self, network: Network) -> SyntheticSession:
+        model = to_onnx(network, batch=self.settings.batch)
         self.loaded.append(model)
         return SyntheticSession(self.real_us(self.formula.network_us(model)), self.noise_frac, self._rng(model))
 
-    def profile_nodes(self, model: bytes, n_runs: int = 30, reference: Session | None = None) -> NodeProfile:
-        raise NotImplementedError
-
-    def node_times(self, model: bytes, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
+    def node_times(self, network: Network, n_runs: int = 30, reference: Session | None = None) -> NodeTimes:
         if len(self.profiled) == self.fails_at:
             raise KeyboardInterrupt
+        model = to_onnx(network, batch=self.settings.batch)
         self.profiled.append(model)
         rng, noise = self._rng(model), self.noise_frac
         times = {name: us * _noisy(rng, noise) for name, us in self.formula.node_times_us(model).items()}

@@ -32,9 +32,9 @@ def test_machine_fingerprint_is_plain_json_and_stable():
 
 
 def test_unknown_engine_is_told_the_nearest_name():
-    with pytest.raises(ConfigError, match="engine must be 'onnxruntime', not 'onnxruntme'"):
+    with pytest.raises(ConfigError, match="engine must be 'onnxruntime' or 'onnxruntime-int8', not 'onnxruntme'"):
         engine("onnxruntme")
-    with pytest.raises(ConfigError, match="engine must be 'onnxruntime', not 'zzz'"):
+    with pytest.raises(ConfigError, match=f"engine must be {' or '.join(map(repr, sorted(ENGINES)))}, not 'zzz'"):
         engine("zzz")
 
 

@@ -12,6 +12,7 @@ from synthetic_engine import Formula, SyntheticEngine
 from torch import nn
 
 from silicut.graph import capture
+from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError, NothingToPrune
 from silicut.targets import profile as profile_module
 from silicut.targets.isolated import IsolatedLayers
@@ -81,7 +82,7 @@ def test_layers_add_up_to_the_truth_at_legal_widths(build, tmp_path):
     profile, engine = made(build, tmp_path)
     bench = bench_of(build, engine, tmp_path)
     for widths in random_levels(profile, 12):
-        model = bench.model(widths)
+        model = to_onnx(bench.network_at(widths), batch=1)
         truth, found = engine.formula.node_times_us(model), profile.layer_ms(widths)
         for name, ms in found.items():
             us = truth.get(name, 0.0) + truth.get(f"{name}/pooled", 0.0)
@@ -94,11 +95,13 @@ def test_layers_add_up_to_the_truth_at_legal_widths(build, tmp_path):
 def test_noise_of_2_per_cent_is_averaged_out(build, tmp_path):
     profile, engine = made(build, tmp_path, SyntheticEngine(noise_frac=0.02), replace(QUICK, n_samples=24))
     bench = bench_of(build, engine, tmp_path)
-    dense_us = engine.formula.network_us(bench.model(bench.dense_widths))
+    dense_us = engine.formula.network_us(to_onnx(bench.network_at(bench.dense_widths), batch=1))
     errors = []
     for widths in random_levels(profile, 12):
         predicted = (profile.overhead_ms + sum(profile.layer_ms(widths).values())) / profile.dense_ms
-        errors.append(abs(predicted / (engine.formula.network_us(bench.model(widths)) / dense_us) - 1))
+        errors.append(
+            abs(predicted / (engine.formula.network_us(to_onnx(bench.network_at(widths), batch=1)) / dense_us) - 1)
+        )
     assert max(errors) < 0.03
     assert profile.validation.max_error_frac < 0.06  # the fresh networks are noisy too
 
@@ -190,7 +193,7 @@ def test_isolated_layers_without_call_and_noise_add_up(tmp_path):
     bench = bench_of(nets.projected, engine, tmp_path)
     widths = bench.dense_widths | {"layer1.1.conv1": 8, "layer2.1.conv1": 0}
     bench.sample(widths)
-    truth = engine.formula.network_us(bench.model(widths))
+    truth = engine.formula.network_us(to_onnx(bench.network_at(widths), batch=1))
     assert IsolatedLayers(bench).sum_ms(widths) * 1e3 == pytest.approx(truth)
     n_loaded = len(engine.loaded)
     again = bench_of(nets.projected, engine, tmp_path)

@@ -9,7 +9,7 @@ from blobs import blobs, small_network
 from torch import nn
 from torch.nn import functional
 
-from silicut.records import BadFile, OutcomeError
+from silicut.records import BadFile, ConfigError, OutcomeError
 from silicut.training import (
     Accuracy,
     Recipe,
@@ -21,7 +21,7 @@ from silicut.training import (
     optimizer_for,
     top1,
 )
-from silicut.training.precision import chosen_bf16
+from silicut.training.precision import chosen_precision
 
 RECIPE = Recipe(epochs=4, batch_size=20, learning_rate=0.2, warmup_epochs=0.5, precision="fp32")
 
@@ -52,26 +52,47 @@ def test_the_same_seed_gives_the_same_weights_and_global_state_is_kept():
     assert not same(one, third)
 
 
+def test_training_ends_with_averaged_weights():
+    """Against the averages written out, with weights watched from outside."""
+    module, data = small_network(), blobs()
+    recipe = Recipe(**{**vars(RECIPE), "epochs": 1, "ema_decay": 0.3})
+    seen = [copy.deepcopy(module)]
+    fit(module, data, recipe, progress=lambda event: seen.append(copy.deepcopy(module)) if event.n_done else None)
+    plain = small_network()
+    fit(plain, data, Recipe(**{**vars(RECIPE), "epochs": 1}))
+    assert same(seen[-1], plain)
+    for name in ("0.weight", "1.running_var"):
+        average = seen[0].state_dict()[name]
+        for n, each in enumerate(seen[1:], 1):
+            decay = min(0.3, (1 + n) / (10 + n))
+            average = decay * average + (1 - decay) * each.state_dict()[name]
+        torch.testing.assert_close(module.state_dict()[name], average)
+    assert module.state_dict()["1.num_batches_tracked"] == 5
+
+
 class Killed(Exception):
     pass
 
 
-def test_resuming_equals_not_having_stopped(tmp_path):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_resuming_equals_not_having_stopped(tmp_path, ema_decay):
+    recipe = Recipe(**{**vars(RECIPE), "ema_decay": ema_decay})
+
     def kill_in_epoch_3(event):
         if event.stage == "epoch 3/4" and event.n_done == 2:
             raise Killed
 
     whole, resumed = small_network(), small_network()
-    fit(whole, blobs(), RECIPE)
+    fit(whole, blobs(), recipe)
     with pytest.raises(Killed):
-        fit(resumed, blobs(), RECIPE, folder=tmp_path, progress=kill_in_epoch_3)
+        fit(resumed, blobs(), recipe, folder=tmp_path, progress=kill_in_epoch_3)
     fresh, seen = small_network(), []
-    results = fit(fresh, blobs(), RECIPE, folder=tmp_path, on_epoch=seen.append)
+    results = fit(fresh, blobs(), recipe, folder=tmp_path, on_epoch=seen.append)
     assert [result.epoch for result in seen] == [3, 4]
     assert [result.epoch for result in results] == [1, 2, 3, 4]
     assert same(fresh, whole)
     again = small_network(seed=9)
-    assert fit(again, blobs(), RECIPE, folder=tmp_path) == results
+    assert fit(again, blobs(), recipe, folder=tmp_path) == results
     assert same(again, whole)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -172,11 +193,31 @@ def test_a_student_comes_to_agree_with_its_teacher():
 
 
 def test_auto_takes_what_is_measured_faster():
+    def fast(quick):
+        return lambda precision: time.sleep(0.001 if precision == quick else 0.01)
+
     cpu = torch.device("cpu")
-    assert chosen_bf16("auto", cpu, lambda is_bf16: time.sleep(0.001 if is_bf16 else 0.01))
-    assert not chosen_bf16("auto", cpu, lambda is_bf16: time.sleep(0.01 if is_bf16 else 0.001))
-    assert chosen_bf16("bf16", cpu, pytest.fail)
-    assert not chosen_bf16("fp32", cpu, pytest.fail)
+    assert chosen_precision("auto", cpu, fast("bf16")) == "bf16"
+    assert chosen_precision("auto", cpu, fast("fp32")) == "fp32"
+    assert chosen_precision("bf16", cpu, pytest.fail) == "bf16"
+    assert chosen_precision("fp32", cpu, pytest.fail) == "fp32"
+
+
+def test_half_precision_is_refused_where_gradients_cannot_be_scaled():
+    recipe = Recipe(**{**vars(RECIPE), "precision": "fp16"})
+    with pytest.raises(
+        ConfigError, match=r"^precision must be auto, bf16 or fp32 on cpu, not 'fp16'; it needs a CUDA device$"
+    ):
+        fit(small_network(), blobs(), recipe)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="float16 training needs a CUDA device")
+def test_half_precision_learns_with_scaled_gradients(tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "precision": "fp16"})
+    module, data = small_network().cuda(), blobs()
+    assert fit(module, data, recipe, folder=tmp_path)[-1].precision == "fp16"
+    assert evaluate(module, data).accuracy_frac > 0.9
+    assert json.loads((tmp_path / "training.json").read_text())["scaler"]["scale"] > 0
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16"])
@@ -185,7 +226,7 @@ def test_reduced_precision_learns_and_timing_changes_nothing(precision):
     results = fit(module, data, Recipe(**{**vars(RECIPE), "precision": precision}))
     assert evaluate(module, data).accuracy_frac > 0.9
     assert all(parameter.dtype == torch.float32 for parameter in module.parameters())
-    if not results[0].is_bf16:
+    if results[0].precision == "fp32":
         plain = small_network()
         fit(plain, data, RECIPE)
         assert same(module, plain)

@@ -14,7 +14,7 @@ def test_every_problem_is_named_at_once():
         "batch_size must be 2 or more, not 1",
         "learning_rate must be above 0 and finite, not nan",
         "momentum must be from 0 to less than 1, not 1",
-        "precision must be auto, bf16 or fp32, not 'int8'",
+        "precision must be auto, bf16, fp16 or fp32, not 'int8'",
     )
 
 

@@ -7,6 +7,7 @@ from silicut.training import evaluate
 from silicut.zoo import ENTRIES, assign_weights, load_weights, network, network_entry, open_data
 from silicut.zoo.networks.plain import LeNet5
 from silicut.zoo.networks.resnet import Bottleneck
+from silicut.zoo.networks.vit import EncoderBlock, VisionTransformer
 
 # Parameters in millions where papers and torchvision's model table state them, else counted by hand.
 N_PARAMETERS = {
@@ -16,6 +17,16 @@ N_PARAMETERS = {
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "mobilenet-v2": 3_504_872,
+    "densenet121": 7_978_856,
+    "squeezenet-1.1": 1_235_496,
+    "googlenet": 6_624_904,
+    "alexnet": 61_100_840,
+    "vit-ti": 5_717_416,
+    "vit-s": 22_050_664,
+    "vit-b": 86_567_656,
     "resnet18-cifar": 11_173_962,
     "lenet5": 61_706,
 }
@@ -64,6 +75,83 @@ def test_names_are_those_of_published_weights():
     }
 
 
+# Names by which each published state dict can be told; batch norms are listed by their statistics.
+NAMES = {
+    "mobilenet-v2": (
+        "features.0.0.weight features.0.1.running_mean features.1.conv.0.0.weight features.1.conv.1.weight "
+        "features.1.conv.2.running_var features.2.conv.0.0.weight features.2.conv.1.0.weight features.2.conv.2.weight "
+        "features.17.conv.3.bias features.18.0.weight features.18.1.bias classifier.1.weight"
+    ),
+    "densenet121": (
+        "features.conv0.weight features.norm0.bias features.denseblock1.denselayer1.norm1.weight "
+        "features.denseblock3.denselayer24.conv1.weight features.denseblock4.denselayer16.norm2.running_var "
+        "features.denseblock2.denselayer12.conv2.weight features.transition3.norm.bias features.transition1.conv.weight "
+        "features.norm5.running_mean classifier.bias"
+    ),
+    "squeezenet-1.1": (
+        "features.0.bias features.3.squeeze.weight features.4.expand1x1.bias features.6.expand3x3.weight "
+        "features.7.squeeze.bias features.9.squeeze.weight features.12.expand3x3.bias classifier.1.weight"
+    ),
+    "googlenet": (
+        "conv1.conv.weight conv1.bn.running_var conv3.conv.weight inception3a.branch1.conv.weight "
+        "inception4e.branch2.0.bn.bias inception5b.branch3.1.conv.weight inception4a.branch4.1.bn.weight fc.bias"
+    ),
+    "alexnet": "features.0.weight features.3.bias features.6.weight features.8.bias features.10.weight classifier.1.weight "
+    "classifier.4.bias classifier.6.weight",
+    "vit-ti": (
+        "cls_token pos_embed patch_embed.proj.weight patch_embed.proj.bias blocks.0.norm1.weight blocks.11.attn.qkv.bias "
+        "blocks.3.attn.proj.weight blocks.7.norm2.bias blocks.11.mlp.fc1.weight blocks.0.mlp.fc2.bias norm.weight head.bias"
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMES.items())
+def test_names_are_those_of_other_published_weights(name, expected):
+    with torch.device("meta"):
+        names = set(network(name).state_dict())
+    assert set(expected.split()) <= names
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "densenet121", "squeezenet-1.1", "googlenet", "transformer"])
+def test_larger_networks_map_images_to_logits_and_gradients(name):
+    small = VisionTransformer(64, 7, n_blocks=2, image_size=32)
+    module = (small if name == "transformer" else network(name, n_classes=7)).eval()
+    logits = module(torch.randn(1, 3, 32, 32))
+    assert logits.shape == (1, 7)
+    logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_widths_follow_the_papers():
+    with torch.no_grad():
+        x = torch.zeros(1, 3, 224, 224)
+        assert network("mobilenet-v2").eval().features(x).shape == (1, 1280, 7, 7)
+        assert network("densenet121").eval().features(x).shape == (1, 1024, 7, 7)
+        assert network("squeezenet-1.1").eval().features(x).shape == (1, 512, 13, 13)
+        google = network("googlenet").eval()
+        x = google.maxpool2(google.conv3(google.conv2(google.maxpool1(google.conv1(x)))))
+        assert x.shape == (1, 192, 28, 28)
+        assert google.inception3b(google.inception3a(x)).shape == (1, 480, 28, 28)
+
+
+def test_the_transformer_is_the_one_of_pytorch():
+    """`nn.MultiheadAttention` and `nn.TransformerEncoderLayer` with the same weights compute the same block."""
+    block = EncoderBlock(128).eval()
+    reference = nn.TransformerEncoderLayer(128, 2, 512, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True).eval()
+    state = {
+        "self_attn.in_proj_weight": block.attn.qkv.weight,
+        "self_attn.in_proj_bias": block.attn.qkv.bias,
+        "self_attn.out_proj.weight": block.attn.proj.weight,
+        "self_attn.out_proj.bias": block.attn.proj.bias,
+    }
+    parts = {"linear1": block.mlp.fc1, "linear2": block.mlp.fc2, "norm1": block.norm1, "norm2": block.norm2}
+    state |= {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    reference.load_state_dict(state)
+    x = torch.randn(3, 5, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(block(x), reference(x), atol=1e-5)
+
+
 def test_the_half_network_is_half_as_wide():
     widths = [layer.out_channels for layer in network("resnet18-half").modules() if isinstance(layer, nn.Conv2d)]
     assert sorted(set(widths)) == [32, 64, 128, 256]
@@ -94,6 +182,10 @@ def test_wrong_shapes_of_networks_are_refused():
         LeNet5(10, 64)
     with pytest.raises(ValueError, match="must be 'projection', not 'pad'"):
         Bottleneck(8, 8, 1, "pad")
+    with pytest.raises(ValueError, match="width must be a multiple of 64, not 100"):
+        VisionTransformer(100, 10)
+    with pytest.raises(ValueError, match=r"image_size must be a multiple of patch_size \(16\), not 40"):
+        VisionTransformer(64, 10, image_size=40)
 
 
 def test_names_are_unique():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from silicut.report.figures.canvas import Canvas, inline
+from silicut.report.figures.canvas import Canvas, fixed_settings, inline
 from silicut.report.summary import GroupSummary
+from silicut.report.theme import LIGHT
 from silicut.report.wording import listing
 
 SAME_FRAC = 0.02  # of the greatest cost: staircases that differ by less share a panel
@@ -79,6 +81,16 @@ def staircase_svg(panel: Panel, number: int) -> str:
     """
     description = f"Milliseconds over channels of {panel.title}"
     return inline(lambda colours: _draw(panel, colours), f"staircase{number}", description)
+
+
+def staircase_svg_file(panel: Panel, path: str | Path) -> Path:
+    """Write one panel, in the light theme, as an SVG file, and return the path.
+
+    Raises:
+        ToolMissing: matplotlib is not installed.
+    """
+    with fixed_settings():
+        return _draw(panel, LIGHT).save(Path(path).with_suffix(".svg"))
 
 
 def _draw(panel: Panel, colours: Mapping[str, str]) -> Canvas:

@@ -74,3 +74,38 @@ class Vgg16Bn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n, 3, 32, 32) to logits (n, n_classes)."""
         return self.classifier(torch.flatten(self.features(x), 1))  # type: ignore[no-any-return]
+
+
+class AlexNet(nn.Module):
+    """Five convolutions and three linear layers; state-dict names as in torchvision (features.0 ..., classifier.6).
+
+    Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+
+    Args:
+        n_classes: outputs.
+
+    Example:
+        >>> AlexNet(10).eval()(torch.zeros(1, 3, 224, 224)).shape
+        torch.Size([1, 10])
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        )
+        self.classifier = nn.Sequential(
+            *(nn.Dropout(0.5), nn.Linear(256 * 6 * 6, 4096), nn.ReLU()),
+            *(nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU()),
+            nn.Linear(4096, n_classes),
+        )
+        kaiming_(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (n, 3, h, w) to logits (n, n_classes); sizes other than 224 are averaged to the same 6x6 map."""
+        x = functional.adaptive_avg_pool2d(self.features(x), 6)
+        return self.classifier(torch.flatten(x, 1))  # type: ignore[no-any-return]
