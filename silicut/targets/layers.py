@@ -45,7 +45,7 @@ class LayerShape:
         kind: operator kind, "conv2d".
         settings: kernel, stride, padding, dilation and the like, as text.
         grouping: "dense", "depthwise" or "g<number of groups>".
-        in_map, out_map: sizes behind the channel axis, in and out (h, w).
+        in_map, out_map: sizes besides batch and channels, in and out: (h, w) of images, (n,) of tokens.
         followers: kinds of the element-wise operators that follow and may be fused into it.
         makers: kinds of the operators that make its inputs.
     """
@@ -118,8 +118,8 @@ def _layer(network: Network, channels: Channels, operator: Operator, batch: int)
             kind=operator.kind,
             settings=_settings(network, operator),
             grouping=_grouping(network, operator, source),
-            in_map=network.tensors[source].sizes(batch)[2:],
-            out_map=network.tensors[operator.outputs[0]].sizes(batch)[2:],
+            in_map=_map(channels, network, source, batch),
+            out_map=_map(channels, network, operator.outputs[0], batch),
             followers=_followers(network, operator),
             makers=tuple(
                 network.producer[n].kind if n in network.producer else "input" for n in _activations(network, operator)
@@ -143,15 +143,28 @@ def _source(network: Network, operator: Operator) -> str:
     return next((name for name in operator.refs() if name in network.tensors), operator.outputs[0])
 
 
+def _map(channels: Channels, network: Network, tensor: str, batch: int) -> tuple[int, ...]:
+    """Return the sizes of a tensor but those of the batch and the channels: (h, w) of images, the number of tokens."""
+    sizes = network.tensors[tensor].sizes(batch)
+    axis = _channel_axis(channels, network, tensor)
+    return tuple(size for i, size in enumerate(sizes) if i not in (0, axis))
+
+
+def _channel_axis(channels: Channels, network: Network, tensor: str) -> int:
+    """Return the axis on which groups lie; where none does, the last of tokens and the second of everything else."""
+    axes = (axis for axis, atoms in channels.axes.get(tensor, {}).items() if (atoms >= 0).any())
+    return next(axes, 2 if len(network.tensors[tensor].shape) == 3 else 1)
+
+
 def _activations(network: Network, operator: Operator) -> list[str]:
     return [name for name in operator.refs() if name in network.tensors]
 
 
 def _width(channels: Channels, network: Network, tensor: str) -> Width:
     constant, multiplicity = channels.composition(tensor)
-    if not multiplicity and not constant:
+    if not multiplicity:
         shape = network.tensors[tensor].shape
-        constant = shape[1] if len(shape) > 1 else 1
+        constant = shape[_channel_axis(channels, network, tensor)] if len(shape) > 1 else 1
     return Width(constant, tuple(name for name, n in multiplicity.items() for _ in range(n)))
 
 

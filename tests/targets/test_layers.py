@@ -97,3 +97,13 @@ def test_settings_tell_layers_apart():
     assert [found[n].settings for n in ("plain", "dilated", "grouped", "tall")] == ["3x3", "3x3 dilated 2", "3x3", "3x1/2x1"]
     assert [found[n].grouping for n in ("plain", "grouped")] == ["dense", "g2"]
     assert len({shape.key for shape in found.values()}) == 4
+
+
+def test_tokens_carry_their_channels_on_the_last_axis():
+    block = nn.Sequential(nn.Linear(8, 24), nn.GELU(), nn.Linear(24, 8))
+    network = fold_batch_norm(capture(block, torch.randn(2, 5, 8)))
+    first, gelu, last = layers_of(network, find_channels(network), 2)
+    assert (first.shape.in_map, first.shape.out_map) == ((5,), (5,))
+    assert (first.inputs.constant, first.outputs.parts) == (8, ("0",))
+    assert (last.inputs.parts, last.outputs.constant) == (("0",), 8)
+    assert gelu.shape.in_map == (5,)
