@@ -74,7 +74,8 @@ def sum_bounds(weight: Integers, low: int, high: int, bias: Integers | None = No
 
 def _exact_sums(rows: Integers) -> NDArray[np.object_]:
     """Return the sum of each row as a Python integer; rows of 32-bit numbers cannot exceed int64."""
-    return rows.sum(axis=1, dtype=np.int64).astype(object)
+    sums: NDArray[np.object_] = rows.sum(axis=1, dtype=np.int64).astype(object)
+    return sums
 
 
 def check_accumulator(bounds: Bounds, format: IntegerFormat, what: str) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +82,10 @@ class DspPacking:
         """The width of each field: up to the next one, the last up to the end of the accumulator."""
         ends = (*self.field_offsets[1:], ACCUMULATOR_BITS)
         return tuple(end - start for start, end in zip(self.field_offsets, ends, strict=True))
+
+    @property
+    def _fields(self) -> list[tuple[int, int]]:
+        return list(zip(self.field_offsets, self.field_widths, strict=True))
 
     @cached_property
     def products_per_field(self) -> tuple[int, ...]:
@@ -157,7 +160,7 @@ class DspPacking:
         wide, narrow = self.pack(weights, activations)
         accumulator = wrapped(np.cumsum(wide * narrow), _ACCUMULATOR)
         if not self.tracks_carries:
-            return self._drained(accumulator[-1])
+            return self._drained(accumulator[-1:])
         return self._corrected(accumulator, self.field_sums(weights & 3, activations & 3, is_running=True) & 3)
 
     def field_sums(self, weights: Integers, activations: Integers, is_running: bool = False) -> NDArray[np.int64]:
@@ -174,13 +177,13 @@ class DspPacking:
                 sums[:, self.field_offsets.index(o + q)] += weights[:, i].astype(np.int64) * activations[:, j]
         return np.cumsum(sums, axis=0) if is_running else sums.sum(axis=0)
 
-    def _drained(self, accumulator: np.int64) -> NDArray[np.int64]:
+    def _drained(self, accumulator: NDArray[np.int64]) -> NDArray[np.int64]:
         """Read fields from the lowest up, each as a signed number that is taken off what lies above."""
-        fields, rest = [], np.array(accumulator)
+        fields, rest = [], accumulator
         for width in self.field_widths:
             fields.append(wrapped(rest, IntegerFormat(width)))
             rest = (rest - fields[-1]) >> width
-        return np.array(fields)
+        return np.concatenate(fields)
 
     def _corrected(self, accumulator: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
         """Read fields with the carries counted from their two lowest bits.
@@ -191,16 +194,18 @@ class DspPacking:
         """
         shown = (accumulator[:, None] >> np.array(self.field_offsets)) & 3
         carries_mod_4 = np.diff((shown - predicted) & 3, axis=0, prepend=0)
-        steps = (carries_mod_4 + 1 & 3) - 1
-        into = steps.sum(axis=0)
-        low_bits = [(int(accumulator[-1]) >> o) & ((1 << w) - 1) for o, w in zip(self.field_offsets, self.field_widths)]
+        steps = ((carries_mod_4 + 1) & 3) - 1
+        into: NDArray[np.int64] = steps.sum(axis=0)
+        low_bits = [(int(accumulator[-1]) >> o) & ((1 << w) - 1) for o, w in self._fields]
         out_of = [int(carry) << width for carry, width in zip(into[1:], self.field_widths, strict=False)]
         top = int(accumulator[-1]) >> self.field_offsets[-1]
-        return np.array([*(low + out for low, out in zip(low_bits, out_of, strict=False)), top], np.int64) - into
+        fields = [*(low + out for low, out in zip(low_bits, out_of, strict=False)), top]
+        return np.array(fields, np.int64) - into
 
 
 def _shifted(numbers: Integers, offsets: tuple[int, ...]) -> NDArray[np.int64]:
-    return numbers.astype(np.int64) << np.array(offsets)
+    shifted: NDArray[np.int64] = numbers.astype(np.int64) << np.array(offsets)
+    return shifted
 
 
 def _most(low: int, high: int, bits: int) -> int:

@@ -49,7 +49,7 @@ def encode_factor(factor: float | Fraction, multiplier_bits: int = MULTIPLIER_BI
     is off from x * factor by at most 1/2 + |x| * factor * e.
 
     Args:
-        factor: positive.
+        factor: above 2^-63, at most the largest multiplier.
         multiplier_bits: width of the multiplier as a signed number, 2..32.
 
     Raises:
@@ -66,7 +66,8 @@ def encode_factor(factor: float | Fraction, multiplier_bits: int = MULTIPLIER_BI
     multiplier = round(exact * (1 << shift)) if shift >= 0 else 0
     if not 1 <= multiplier <= largest:
         raise ValueError(
-            f"factor must be 2^-{MAX_SHIFT + 1}..{largest} for a multiplier of {multiplier_bits} bits, not {float(factor):.6g}"
+            f"factor must be above 2^-{MAX_SHIFT + 1} and at most {largest} with {multiplier_bits}-bit multipliers, "
+            f"not {float(factor):.6g}"
         )
     common = min(shift, (multiplier & -multiplier).bit_length() - 1)
     return Factor(multiplier >> common, shift - common)

@@ -51,17 +51,16 @@ def round_floats(values: NDArray[np.floating[Any]], rounding: Rounding = Roundin
         {'half_even': [-2, 0, 0, 2], 'half_up': [-1, 0, 1, 3], 'half_away': [-2, -1, 1, 3], 'floor': [-2, -1, 0, 2], \
 'truncate': [-1, 0, 0, 2]}
     """
-    if rounding is Rounding.HALF_EVEN:
-        return np.rint(values)
-    if rounding is Rounding.FLOOR:
-        return np.floor(values)
-    whole = np.trunc(values)
-    if rounding is Rounding.TRUNCATE:
+    simple = {Rounding.HALF_EVEN: np.rint, Rounding.FLOOR: np.floor}.get(rounding, np.trunc)
+    whole: NDArray[np.floating[Any]] = simple(values)
+    if rounding not in (Rounding.HALF_UP, Rounding.HALF_AWAY):
         return whole
     # Adding 0.5 first would round 0.49999999999999994 up; the part behind the point is exact.
     rest = values - whole
     down = rest <= -0.5 if rounding is Rounding.HALF_AWAY else rest < -0.5
-    return whole + (rest >= 0.5) - down
+    up = rest >= 0.5
+    nearest: NDArray[np.floating[Any]] = whole + up.astype(values.dtype) - down.astype(values.dtype)
+    return nearest
 
 
 def shift_right(values: Integers, shift: Integers | int, rounding: Rounding = Rounding.HALF_EVEN) -> NDArray[np.int64]:
@@ -77,7 +76,7 @@ def shift_right(values: Integers, shift: Integers | int, rounding: Rounding = Ro
         [-2, 0, 0, 2, 2]
     """
     amount = np.asarray(shift, np.int64)
-    if amount.size and not (0 <= int(amount.min()) and int(amount.max()) <= MAX_SHIFT):
+    if amount.size and (amount.min() < 0 or amount.max() > MAX_SHIFT):
         raise ValueError(f"shift must be 0..{MAX_SHIFT}, not {int(amount.min())}..{int(amount.max())}")
     values = values.astype(np.int64, copy=False)
     whole = values >> amount
@@ -86,7 +85,8 @@ def shift_right(values: Integers, shift: Integers | int, rounding: Rounding = Ro
     # No half is added before the shift, as it could overflow: the rest, 0..2^shift-1, decides.
     rest = values - (whole << amount)
     half = (np.int64(1) << amount) >> 1
-    return whole + _rounds_up(values, whole, rest, half, rounding)
+    rounded: NDArray[np.int64] = whole + _rounds_up(values, whole, rest, half, rounding)
+    return rounded
 
 
 def _rounds_up(values: Any, whole: Any, rest: Any, half: Any, rounding: Rounding) -> Any:

@@ -39,7 +39,7 @@ class IntegerOperator(Protocol):
 
 
 OPERATORS: dict[str, type[IntegerOperator]] = {
-    operator.kind: operator  # type: ignore[attr-defined, misc]
+    operator.kind: operator  # type: ignore[misc]
     for operator in (
         Add,
         Clamp,

@@ -75,7 +75,7 @@ class _Weighted:
         shape = [1] * sums.ndim
         shape[axis] = -1
         is_small = self.bounds.partial < 2**31 and self.output_format.bits <= 32
-        whole = sums.astype(np.int32 if is_small else np.int64)
+        whole: NDArray[Any] = sums.astype(np.int32 if is_small else np.int64)
         whole += self.bias.astype(whole.dtype).reshape(shape)
         return whole.astype(self.output_format.dtype, copy=False)
 

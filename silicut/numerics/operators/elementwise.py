@@ -124,7 +124,9 @@ def _wrong_zero_points(operator: Any) -> list[str]:
     return [
         f"{end}_zero_point must be a number of {format.name}, not {zero}"
         for end in ("input", "output")
-        if not (format := getattr(operator, f"{end}_format")).min <= (zero := getattr(operator, f"{end}_zero_point")) <= format.max
+        if not (format := getattr(operator, f"{end}_format")).min
+        <= (zero := getattr(operator, f"{end}_zero_point"))
+        <= format.max
     ]
 
 
@@ -170,14 +172,18 @@ class Add:
         if not self.output_format.min <= self.output_zero_point <= self.output_format.max:
             problems.append(f"output_zero_point must be a number of {self.output_format.name}, not {self.output_zero_point}")
         if min(self.multipliers) < 1 or not 0 <= self.shift <= MAX_SHIFT:
-            problems.append(f"multipliers must be positive and shift 0..{MAX_SHIFT}, not {self.multipliers} and {self.shift}")
+            problems.append(
+                f"multipliers must be positive and shift 0..{MAX_SHIFT}, not {self.multipliers} and {self.shift}"
+            )
         if self._reach >= 2**63:
             problems.append(f"sums must fit int64, not reach {self._reach}; take narrower multipliers")
         if problems:
             raise ConfigError(*problems)
 
     @classmethod
-    def by(cls, factors: tuple[float | Fraction, float | Fraction], multiplier_bits: int = MULTIPLIER_BITS, **attributes: Any) -> Add:
+    def by(
+        cls, factors: tuple[float | Fraction, float | Fraction], multiplier_bits: int = MULTIPLIER_BITS, **attributes: Any
+    ) -> Add:
         """Return the addition that comes closest to real factors, each input scale over the output scale.
 
         Args:
@@ -317,7 +323,8 @@ class Lookup:
             TypeError, ValueError: the input is no integer array of its format.
         """
         self.input_format.check(input, "input")
-        return self.table.astype(self.output_format.dtype)[input.astype(np.int64) - self.input_format.min]
+        entries: Integers = self.table.astype(self.output_format.dtype)[input.astype(np.int64) - self.input_format.min]
+        return entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,4 +372,5 @@ class Clamp:
             TypeError, ValueError: the input is no integer array of its format.
         """
         array = self.input_format.check(input, "input").astype(self.output_format.dtype, copy=False)
-        return np.clip(array, self.low, self.high)
+        limited: Integers = np.clip(array, self.low, self.high)
+        return limited

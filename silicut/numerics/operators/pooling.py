@@ -91,9 +91,11 @@ class SumPool2d:
         size = windows.output_size(*images.shape[2:])
         centred = images.astype(np.int64) - self.input_zero_point
         if self.kernel is None:
-            return centred.sum(axis=(2, 3), keepdims=True).astype(self.output_format.dtype)
-        taps = (seen for _, _, seen in windows.taps(windows.padded(centred, 0), size))
-        return sum(taps, start=np.zeros((), np.int64)).astype(self.output_format.dtype)
+            return np.asarray(centred.sum(axis=(2, 3), keepdims=True), self.output_format.dtype)
+        sums = np.zeros((*images.shape[:2], *size), np.int64)
+        for _, _, seen in windows.taps(windows.padded(centred, 0), size):
+            sums += seen
+        return sums.astype(self.output_format.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

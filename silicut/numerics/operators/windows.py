@@ -67,7 +67,9 @@ class Windows:
         top, left, bottom, right = self.padding
         room = (top + height + bottom - self.extent[0], left + width + right - self.extent[1])
         if min(room) < 0:
-            raise ValueError(f"the input's map must hold a window of {self.extent} with its padding, not be {(height, width)}")
+            raise ValueError(
+                f"the input's map must hold a window of {self.extent} with its padding, not be {(height, width)}"
+            )
         return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
 
     def padded(self, images: Array, value: int) -> Array:
