@@ -130,6 +130,8 @@ def test_all_corners_work_at_the_limit_and_one_more_accumulation_fails(packing):
     n = packing.n_accumulations
     n_wrong = 0
     for weights, activations in corners(packing):
+        if n > 1000 and (len(set(weights[0].tolist())) > 1 or not activations.any()):
+            continue  # half a million steps: only those that reach furthest
         expected = packing.field_sums(weights, activations)
         for steps, is_allowed in ((n, True), (n + 1, False)):
             operands = np.repeat(weights, steps, axis=0), np.repeat(activations, steps, axis=0)
