@@ -177,8 +177,10 @@ def test_bounds_are_reached_and_never_passed(weights, zero, bias):
 def test_the_widest_channel_is_named():
     bounds = sum_bounds(np.array([[1, 1], [100, 100], [90, 0]]), -128, 127)
     assert bounds.bits_per_channel == (9, 16, 15)
-    message = "conv: channel 1 can reach -25600..25400, which needs int16, not int15; "
+    message = (
+        "conv: channel 1 can reach -25600..25400, which needs int16, not int15; "
         "widen the accumulator or narrow weights or inputs"
+    )
     with pytest.raises(AccumulatorTooNarrow, match=f"^{re.escape(message)}$"):
         check_accumulator(bounds, IntegerFormat(15), "conv")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ _MAX_COLUMNS = 2**22
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Weighted:
+class _Weighted(ABC):
     """What convolution and fully connected layer share."""
 
     weight: Integers
@@ -45,8 +46,9 @@ class _Weighted:
             raise ConfigError(*problems)
         check_accumulator(self.bounds, self.output_format, "accumulator")
 
+    @abstractmethod
     def _wrong(self) -> list[str]:
-        raise NotImplementedError
+        """Return what is wrong with the shape of the weights."""
 
     @property
     def input_formats(self) -> tuple[IntegerFormat, ...]:
