@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from silicut.numerics.factors import largest_magnitude
 from silicut.numerics.formats import IntegerFormat, Integers, signed_bits
 from silicut.records import AccumulatorTooNarrow
 
@@ -73,8 +74,10 @@ def sum_bounds(weight: Integers, low: int, high: int, bias: Integers | None = No
 
 
 def _exact_sums(rows: Integers) -> NDArray[np.object_]:
-    """Return the sum of each row as a Python integer; rows of 32-bit numbers cannot exceed int64."""
-    sums: NDArray[np.object_] = rows.sum(axis=1, dtype=np.int64).astype(object)
+    """Return the sum of each row as a Python integer."""
+    fits_int64 = largest_magnitude(rows) * rows.shape[1] < 2**63
+    numbers = rows.astype(np.int64 if fits_int64 else object)
+    sums: NDArray[np.object_] = numbers.sum(axis=1).astype(object)
     return sums
 
 

@@ -174,6 +174,13 @@ def test_bounds_are_reached_and_never_passed(weights, zero, bias):
             check_accumulator(bounds, IntegerFormat(bits - 1), "sum")
 
 
+def test_bounds_of_the_widest_weights_do_not_overflow():
+    most = 2**63 - 1
+    bounds = sum_bounds(np.array([[most, most, most], [-most, 1, 0]]), -(2**31), 2**31)
+    assert bounds.high.tolist() == [3 * most * 2**31, (most + 1) * 2**31]
+    assert bounds.low.tolist() == [-3 * most * 2**31, -(most + 1) * 2**31]
+
+
 def test_the_widest_channel_is_named():
     bounds = sum_bounds(np.array([[1, 1], [100, 100], [90, 0]]), -128, 127)
     assert bounds.bits_per_channel == (9, 16, 15)

@@ -144,6 +144,18 @@ def test_an_odd_sum_next_to_the_limit_keeps_its_last_bit(partial):
         assert layer.run(np.array([x])).tolist() == [[int(weight[0] @ np.array(x))]]
 
 
+def test_a_bias_may_bring_large_sums_back_into_a_narrow_accumulator():
+    layer = Linear(
+        weight=np.array([[2**31 + 3, -(2**20)]]),
+        bias=np.array([-(2**30)]) - 5,
+        input_format=IntegerFormat(1, is_signed=False),
+        weight_format=IntegerFormat(40),
+    )
+    assert layer.output_format == IntegerFormat(32)
+    for x in itertools.product((0, 1), repeat=2):
+        assert layer.run(np.array([x])).tolist() == [[x[0] * (2**31 + 3) - x[1] * 2**20 - 2**30 - 5]]
+
+
 def test_a_large_batch_goes_in_parts():
     rng = np.random.default_rng(6)
     layer = Convolution2d(
@@ -196,8 +208,10 @@ def test_pools_are_those_of_pytorch(kernel, stride, pads, seed):
     images = numbers(np.random.default_rng(seed), UINT8, (2, 3, 7, 6))
     pads = tuple(min(p, k // 2) for p, k in zip(pads, kernel, strict=True))
     pool = {"kernel": kernel, "stride": stride, "padding": (*pads, *pads), "input_format": UINT8}
-    expected = functional.max_pool2d(exact(images), kernel, stride, pads).numpy()
-    np.testing.assert_array_equal(MaxPool2d(**pool).run(images), expected)
+    for format in (UINT8, INT8):
+        shifted = (images.astype(int) + format.min).astype(format.dtype)
+        expected = functional.max_pool2d(exact(shifted), kernel, stride, pads).numpy()
+        np.testing.assert_array_equal(MaxPool2d(**{**pool, "input_format": format}).run(shifted), expected)
     centred = exact(images) - 9
     averages = functional.avg_pool2d(centred, kernel, stride, pads, divisor_override=1).numpy()
     np.testing.assert_array_equal(SumPool2d(**pool, input_zero_point=9).run(images), averages)
