@@ -216,7 +216,7 @@ def _most(low: int, high: int, bits: int) -> int:
 
 
 INT8_PAIR = DspPacking(DSP48E2_PORT_BITS, _INT8, _INT8, (0, 18))
-"""Two int8 x int8 that share an operand (WP486): 7 accumulations; 26 bits and more, so DSP48E2 only."""
+"""Two int8 x int8 that share an operand (WP486): 7 accumulations; packed weights need 27 bits, so DSP48E2 only."""
 INT8_PAIR_TRACKED = DspPacking(DSP48E1_PORT_BITS, _INT8, _INT8, (0, 16), tracks_carries=True)
 """The same on either slice with carries tracked, limited by the 48-bit accumulator alone."""
 INT4_QUAD_E1 = DspPacking(DSP48E1_PORT_BITS, _INT4_NARROW, _UINT4, (0, 7, 14, 21), tracks_carries=True)

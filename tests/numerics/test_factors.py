@@ -128,6 +128,16 @@ def test_requantise_each_channel(mode):
     assert found.tolist() == expected
 
 
+def test_a_large_batch_is_requantised_in_parts():
+    accumulators = np.random.default_rng(5).integers(-5000, 5000, (37, 3, 41, 13))
+    for factors, axis in (([0.01, 0.02, 0.03], 1), ([0.01], 1), (np.linspace(0.01, 0.05, 37).tolist(), 0)):
+        step = Requantise.by(factors, input_format=IntegerFormat(14), output_format=IntegerFormat(8), axis=axis)
+        shape = [1] * 4
+        shape[axis] = -1
+        products = scaled(accumulators, step.multiplier.reshape(shape), step.shift.reshape(shape))
+        assert step.run(accumulators).tolist() == np.clip(products, -128, 127).tolist()
+
+
 def test_a_wrong_requantiser_is_refused():
     int48, int8, one = IntegerFormat(48), IntegerFormat(8), np.array([1])
     good = {"multiplier": one, "shift": one, "input_format": int48, "output_format": int8}

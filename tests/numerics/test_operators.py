@@ -246,6 +246,14 @@ def test_an_addition_rounds_once(mode):
     assert add.run(a, b).ravel().tolist() == [min(max(rounded(s, mode) - 5, -32), 31) for s in sums]
 
 
+def test_a_large_batch_is_added_in_parts():
+    rng = np.random.default_rng(12)
+    a, b = numbers(rng, UINT8, (37, 3, 41, 13)), numbers(rng, UINT8, (37, 3, 41, 13))
+    add = Add(input_formats=(UINT8, UINT8), multipliers=(3, 1), shift=1, output_format=IntegerFormat(12))
+    np.testing.assert_array_equal(add.run(a, b), np.rint((a * 3.0 + b) / 2))
+    np.testing.assert_array_equal(add.run(a, b[:1, :, :1]), np.rint((a * 3.0 + b[:1, :, :1]) / 2))
+
+
 def test_products_and_gates_broadcast():
     rng = np.random.default_rng(10)
     x, gate = numbers(rng, INT8, (2, 3, 4, 4)), numbers(rng, UINT8, (2, 3, 1, 1))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from types import EllipsisType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from silicut.records import AccumulatorTooNarrow, ConfigError
 
 _INT64 = IntegerFormat(64)
 _MAX_TABLE_BITS = 16
+_MAX_PART = 2**15
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,9 +109,11 @@ class Requantise:
         """
         self.input_format.check(input, "input")
         multiplier, shift = (self._along_axis(numbers, input) for numbers in (self.multiplier, self.shift))
-        centred = input.astype(np.int64)
-        centred -= self.input_zero_point
-        return fit(scaled(centred, multiplier, shift, self.rounding) + self.output_zero_point, self.output_format)
+        result = np.empty(input.shape, self.output_format.dtype)
+        for part in _parts(input, can_split=self.axis > 0 or len(self.multiplier) == 1):
+            products = scaled(input[part].astype(np.int64) - self.input_zero_point, multiplier, shift, self.rounding)
+            result[part] = fit(products + self.output_zero_point, self.output_format)
+        return result
 
     def _along_axis(self, numbers: Integers, values: Integers) -> NDArray[np.int64]:
         shape = [1] * values.ndim
@@ -118,6 +122,15 @@ class Requantise:
                 raise ValueError(f"input must have {len(numbers)} channels along axis {self.axis}, not shape {values.shape}")
             shape[self.axis] = len(numbers)
         return numbers.astype(np.int64).reshape(shape)
+
+
+def _parts(values: Integers, can_split: bool) -> Iterator[slice | EllipsisType]:
+    """Yield indices of parts along the first axis that are small enough to stay near the processor."""
+    if not can_split or values.ndim == 0 or values.size <= _MAX_PART:
+        yield ...
+        return
+    step = max(1, _MAX_PART * len(values) // values.size)
+    yield from (slice(start, start + step) for start in range(0, len(values), step))
 
 
 def _wrong_zero_points(operator: Any) -> list[str]:
@@ -205,11 +218,18 @@ class Add:
         Raises:
             TypeError, ValueError: an input is no integer array of its format, or shapes do not agree.
         """
-        total: Any = 0
-        for values, format, zero, multiplier in zip(
-            (input, other), self.input_formats, self.input_zero_points, self.multipliers, strict=True
-        ):
-            total = total + (format.check(values, "input").astype(np.int64) - zero) * multiplier
+        for values, format in zip((input, other), self.input_formats, strict=True):
+            format.check(values, "input")
+        if input.shape != other.shape:
+            return self._sum(input, other)
+        result = np.empty(input.shape, self.output_format.dtype)
+        for part in _parts(input, can_split=True):
+            result[part] = self._sum(input[part], other[part])
+        return result
+
+    def _sum(self, input: Integers, other: Integers) -> Integers:
+        (y, z), (m, n) = self.input_zero_points, self.multipliers
+        total = (input.astype(np.int64) - y) * m + (other.astype(np.int64) - z) * n
         return fit(shift_right(total, self.shift, self.rounding) + self.output_zero_point, self.output_format)
 
 
