@@ -2,6 +2,7 @@
 
 from silicut.records.cache import Cache, default_cache_folder
 from silicut.records.errors import (
+    AccumulatorTooNarrow,
     BadFile,
     ConfigError,
     DoesNotFit,
@@ -21,6 +22,7 @@ from silicut.records.record import Record, canonical_json, content_hash, read_js
 from silicut.records.tensors import load_tensors, save_tensors
 
 __all__ = [
+    "AccumulatorTooNarrow",
     "BadFile",
     "Cache",
     "ConfigError",

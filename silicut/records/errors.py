@@ -57,6 +57,10 @@ class NumericMismatch(SilicutError):
     """Two executors of the same network disagree by more than their tolerance."""
 
 
+class AccumulatorTooNarrow(SilicutError):
+    """A sum of products can exceed its accumulator; the message names the channel and the width it needs."""
+
+
 class ToolMissing(SilicutError):
     """An optional package or program is not installed.
 
