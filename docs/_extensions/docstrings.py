@@ -8,6 +8,7 @@ from typing import Any
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example|Notes|Parameters|Source):$")
 _ENTRY = re.compile(r"^(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*): ?(?P<text>.*)$")
+_BARS = re.compile(r"(`+[^`]*`+)|\|([^|`\s](?:[^|`]*[^|`\s])?)\|")
 _WITH_ENTRIES = ("Args", "Attributes", "Raises", "Parameters")
 
 
@@ -23,14 +24,26 @@ def converted(lines: list[str]) -> list[str]:
     while at < len(lines):
         match = _SECTION.match(lines[at])
         if match is None:
-            found.append(lines[at])
+            found.append(_with_bars(lines[at]))
             at += 1
             continue
         end = next((i for i in range(at + 1, len(lines)) if lines[i] and not lines[i].startswith(" ")), len(lines))
         body = textwrap.dedent("\n".join(lines[at + 1 : end])).strip("\n").split("\n")
-        found += [f".. rubric:: {match[1]}", "", *(_entries(body) if match[1] in _WITH_ENTRIES else body), ""]
+        found += [f".. rubric:: {match[1]}", "", *_body(match[1], body), ""]
         at = end
     return found
+
+
+def _body(title: str, lines: list[str]) -> list[str]:
+    if title == "Example":
+        return lines
+    lines = [_with_bars(line) for line in lines]
+    return _entries(lines) if title in _WITH_ENTRIES else lines
+
+
+def _with_bars(line: str) -> str:
+    """Return a line in which |x| is the amount of x, no substitution; code stays as it is."""
+    return _BARS.sub(lambda found: found[1] or f"\\|{found[2]}\\|", line)
 
 
 def _entries(lines: list[str]) -> list[str]:

@@ -21,18 +21,25 @@ import silicut
 
 REPOSITORY = Path(__file__).parents[2]
 REGISTRIES = {
-    "channel rules": "graph.channel_rules.RULES",
+    "channel rules": "graph.rules.RULES",
     "commands": "cli.app.app",
     "data": "zoo.data.registry.DATA_ENTRIES",
+    "device engines": "targets.device.kit.MODULES",
     "engines": "targets.engines.ENGINES",
     "networks": "zoo.registry.ENTRIES",
+    "onnx nodes": "graph.from_onnx.table.RULES",
     "onnx rules": "graph.onnx_rules.RULES",
+    "opsets": "graph.from_onnx.opened.OPSETS",
+    "packages": "zoo.packages._BUILDERS",
     "solvers": "search.solvers.SOLVERS",
-    "values": "flows.pruning_problem.VALUES",
+    "values": "flows.values.VALUES",
 }
 """Where the package keeps what it knows by name."""
-ROOMS = "records graph search training compress targets zoo report flows".split()
-PUBLIC_MODULES = ("graph.ties", "graph.counting", "targets.profile", "flows.diagnosis", "flows.summary", "report.inspection")
+ROOMS = "records graph numerics search training compress targets zoo report flows".split()
+PUBLIC_MODULES = tuple(
+    "graph.ties graph.counting targets.profile targets.kit targets.elsewhere flows.diagnosis flows.front flows.summary "
+    "flows.values report.comparisons report.inspection".split()
+)
 """Modules whose names are public although their room does not give them away."""
 
 
@@ -72,9 +79,19 @@ def rooms() -> str:
 
 
 def engines() -> str:
-    """Return the engines by name."""
-    rows = [(code(name), first_sentence(made)) for name, made in registered("engines").items()]
-    return table(("engine", "what it is"), rows)
+    """Return the engines by name, and what each can be asked for besides whole latencies."""
+    has_kit = registered("device engines")
+    rows = [
+        (code(name), first_sentence(kind), _why_no_profile(kind) or "yes", "yes" if name in has_kit else "no")
+        for name, kind in registered("engines").items()
+    ]
+    return table(("engine", "what it is", "profiles and prunes", "on a device kit"), rows)
+
+
+def _why_no_profile(kind: Any) -> str:
+    """Return why an engine has no times of nodes, from the docstring of a method that only raises; "" where it has them."""
+    kinds, _, why = first_sentence(kind.node_times).partition(": ")
+    return f"no: {why.rstrip('.')}" if kinds.startswith("Raise ") else ""
 
 
 def solvers() -> str:
@@ -84,9 +101,14 @@ def solvers() -> str:
 
 
 def values() -> str:
-    """Return the value functions by name."""
-    rows = [(code(name), first_sentence(_function("compress", name))) for name in registered("values")]
-    return table(("value", "what it is"), rows)
+    """Return the value functions by name, and what each is made from."""
+    from silicut.flows.values import MEASURED, NEED_DATA
+
+    def source(name: str) -> str:
+        return "measured divergences" if name in MEASURED else "training images" if name in NEED_DATA else "weights"
+
+    rows = [(code(name), first_sentence(_function("compress", name)), source(name)) for name in registered("values")]
+    return table(("value", "what it is", "made from"), rows)
 
 
 def _function(room: str, name: str) -> Any:
@@ -174,15 +196,27 @@ def refusals() -> str:
 
 
 def _reasons(rule: Callable[..., Any]) -> list[str]:
-    """Return the texts that a rule raises `Unfollowed` with or freezes channels for."""
-    found = []
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(rule)))):
-        if not isinstance(node, ast.Call):
-            continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in ("Unfollowed", "freeze") and node.args:
-            found.append(_text(node.args[-1]))
-    return list(dict.fromkeys(filter(None, found)))
+    """Return the texts that a rule, or what it calls, raises `Unfollowed` with or freezes channels for."""
+    reasons: dict[str, None] = {}
+    seen, left = {rule}, [rule]
+    while left:
+        function = left.pop(0)
+        for call in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name in ("Unfollowed", "freeze") and call.args:
+                reasons[_text(call.args[-1])] = None
+            called = inspect.getmodule(function).__dict__.get(name)
+            if inspect.isfunction(called) and called not in seen and _is_of_rules(called):
+                seen.add(called)
+                left.append(called)
+    return list(filter(None, reasons))
+
+
+def _is_of_rules(function: Callable[..., Any]) -> bool:
+    """Whether a function belongs to the rules; how they read arguments says nothing about one kind of operator."""
+    return function.__module__.startswith("silicut.graph.rules.") and not function.__module__.endswith(".arguments")
 
 
 def _text(node: ast.expr) -> str:
@@ -191,6 +225,12 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(part.value if isinstance(part, ast.Constant) else "the operator" for part in node.values)
     return ""
+
+
+def onnx_nodes() -> str:
+    """Return which nodes of an ONNX file are read, and of which operator sets."""
+    opsets, names = registered("opsets"), registered("onnx nodes")
+    return f"Operator sets {opsets[0]} to {opsets[-1]}\n: {', '.join(map(code, sorted(names)))}\n"
 
 
 # The command line.
@@ -292,6 +332,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "_latency_model.md": latency_model,
     "_operators.md": operators,
     "_refusals.md": refusals,
+    "_onnx_nodes.md": onnx_nodes,
     "_commands.md": commands,
 }
 

@@ -69,6 +69,7 @@ def test_lists_hold_everything_that_is_registered():
         "_values.md": registries.registered("values"),
         "_networks.md": [entry.name for entry in registries.registered("networks")],
         "_data.md": [entry.name for entry in registries.registered("data")],
+        "_onnx_nodes.md": registries.registered("onnx nodes"),
         "_operators.md": registries.registered("channel rules").keys() | registries.registered("onnx rules").keys(),
     }
     for name, expected in listed.items():
@@ -76,7 +77,7 @@ def test_lists_hold_everything_that_is_registered():
         assert all(re.search(rf"`{re.escape(each)}\b", text) for each in expected), name
     for name in ("_engines.md", "_solvers.md", "_values.md"):
         rows = [line for line in registries.PAGES[name]().splitlines()[2:] if line]
-        assert all(len(row.split(" | ")[1]) > 20 for row in rows), f"{name}: something has no description"
+        assert all(re.fullmatch(r"\S+ .+\.", row.strip("| ").split(" | ")[1]) for row in rows), f"{name}: no sentence"
 
 
 def test_every_command_and_option_has_help():
@@ -143,3 +144,33 @@ Example:
         "",
     ]
     assert docstrings.converted(["One line: with a colon."]) == ["One line: with a colon."]
+
+
+def test_bars_are_amounts_but_in_code():
+    text = ["At most |x - y| * 2, `a|b|c` and x | y.", "", "Args:", "    e: |e| is small.", "", "Example:", "    >>> |x|"]
+    assert docstrings.converted(text) == [
+        "At most \\|x - y\\| * 2, `a|b|c` and x | y.",
+        "",
+        ".. rubric:: Args",
+        "",
+        "- **e**: \\|e\\| is small.",
+        "",
+        ".. rubric:: Example",
+        "",
+        ">>> |x|",
+        "",
+    ]
+
+
+def test_prefixes_of_network_names_are_listed():
+    for page in ("cli.md", "howto/own-network.md"):
+        text = (DOCS / page).read_text()
+        assert all(re.search(rf"`{prefix}:[A-Z]+`", text) for prefix in registries.registered("packages")), page
+
+
+def test_operators_that_rules_stop_at_are_told_through_what_rules_call():
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", registries.refusals(), re.M))
+    reasons = {name: why for names, why in rows.items() for name in re.findall(r"`(\w+)`", names)}
+    assert reasons["embedding"] == "it looks its rows up by number; embeddings stay whole"
+    assert "its operands are spread over each other" in reasons["add"]
+    assert "relu" not in reasons
