@@ -10,6 +10,7 @@ from silicut.graph.onnx_writer import to_onnx
 from silicut.targets import Measurement
 
 pytestmark = pytest.mark.needs_ort
+NOISY = ("--noise", "1000")  # networks of some 20 us, on a machine that runs other tests
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def models(tiny_run, tmp_path_factory):
 
 
 def test_files_are_compared_with_the_first(models, capsys):
-    assert run(["measure", *models, "--batch", str(tiny.BATCH), "--json"]) == 0
+    assert run(["measure", *models, "--batch", str(tiny.BATCH), "--json", *NOISY]) == 0
     out, err = capsys.readouterr()
     measurement = Measurement.from_json(json.loads(out))
     names = [Path(model).name for model in models]
@@ -35,7 +36,7 @@ def test_files_are_compared_with_the_first(models, capsys):
 
 
 def test_a_file_can_be_compared_with_itself(models, capsys):
-    assert run(["measure", models[0], models[0], "--batch", str(tiny.BATCH), "--seconds", "2"]) == 0
+    assert run(["measure", models[0], models[0], "--batch", str(tiny.BATCH), "--seconds", "2", *NOISY]) == 0
     out = capsys.readouterr().out
     assert "\n dense.onnx     " in out
     assert "\n dense.onnx (2) " in out
@@ -50,7 +51,7 @@ def test_the_batch_must_be_the_models(models, capsys):
 def test_folders_of_runs_are_measured_on_every_engine(engine, tiny_run, capsys):
     pytest.importorskip({"openvino": "openvino", "pytorch": "torch"}.get(engine, "onnxruntime"))
     folder = str(tiny_run.folder)
-    options = ("--engine", engine, "--batch", str(tiny.BATCH), "--seconds", "2", "--json")
+    options = ("--engine", engine, "--batch", str(tiny.BATCH), "--seconds", "2", "--json", *NOISY)
     assert run(["measure", folder, folder, *options]) == 0
     measurement = Measurement.from_json(json.loads(capsys.readouterr().out))
     assert list(measurement.timings) == ["run", "run (2)"]

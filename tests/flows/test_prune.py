@@ -46,7 +46,7 @@ def test_the_users_own_figure_is_the_quality(tiny_run, tiny_cache):
 
 
 def test_without_data_the_network_comes_back_pruned(tiny_run, tiny_cache):
-    options = silicut.PruneOptions()
+    options = silicut.PruneOptions(measuring=MEASURING)
     module = tiny.build()
     result = pruned(module, tiny.example(), tiny_cache, options=options)
     assert result.stages == result.epochs == ()
@@ -57,7 +57,7 @@ def test_without_data_the_network_comes_back_pruned(tiny_run, tiny_cache):
 
 def test_several_inputs_named_outputs_and_constants(tmp_path, tiny_cache):
     inputs = [tiny.example(), tiny.example()]
-    result = pruned(Named().eval(), inputs, tiny_cache, options=silicut.PruneOptions())
+    result = pruned(Named().eval(), inputs, tiny_cache, options=silicut.PruneOptions(measuring=MEASURING))
     result.save(tmp_path / "saved")
     again, expected = silicut.load(tmp_path / "saved")(*inputs), result.module(*inputs)
     assert list(again) == list(expected) == ["logits"]
