@@ -18,7 +18,7 @@ from silicut.records import Cache, ConfigError, ToolMissing
 
 if TYPE_CHECKING:
     from silicut.cli.subject import Subject
-    from silicut.flows.prune import PruneOptions
+    from silicut.flows.prune import Pruned, PruneOptions
     from silicut.flows.run_folder import RunFolder
     from silicut.records import Progress
     from silicut.targets import Engine
@@ -158,15 +158,13 @@ class _Asked:
     options: PruneOptions
 
 
-def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+def _pruned(asked: _Asked, latency: str | None, folder: RunFolder, cache: Cache, progress: Progress) -> Pruned:
     from silicut.flows.prune import prune as prune_network
-    from silicut.flows.summary import Label, summarise
-    from silicut.training import is_first
 
-    result = prune_network(
+    return prune_network(
         asked.subject.module,
         asked.subject.inputs,
-        asked.latencies[0] if asked.latencies else None,
+        latency,
         asked.engines,
         max_drop=asked.max_drop,
         data=asked.subject.data,
@@ -177,6 +175,13 @@ def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progre
         cache=cache,
         progress=progress,
     )
+
+
+def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
+    from silicut.flows.summary import Label, summarise
+    from silicut.training import is_first
+
+    result = _pruned(asked, asked.latencies[0] if asked.latencies else None, folder, cache, progress)
     if not is_first():
         return
     summary = summarise(result, Label(asked.network, _command()))
@@ -186,26 +191,12 @@ def _prune_once(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progre
 
 def _prune_front(asked: _Asked, folder: RunFolder, cache: Cache, progress: Progress, is_json: bool) -> None:
     from silicut.flows.front import prune_front
-    from silicut.flows.prune import Pruned
-    from silicut.flows.prune import prune as prune_network
     from silicut.flows.summary import Label
     from silicut.report.front import front_table
     from silicut.training import is_first
 
     def prune_one(latency: str, inner: RunFolder) -> Pruned:
-        return prune_network(
-            asked.subject.module,
-            asked.subject.inputs,
-            latency,
-            asked.engines,
-            data=asked.subject.data,
-            loss=asked.loss,
-            metric=asked.metric,
-            options=asked.options,
-            folder=inner,
-            cache=cache,
-            progress=progress,
-        )
+        return _pruned(asked, latency, inner, cache, progress)
 
     front = prune_front(asked.latencies, folder, prune_one, Label(asked.network, _command()))
     if is_json and is_first():
