@@ -52,6 +52,7 @@ FINALISTS = {"torch-pruning": 2, "silicut": 1}  # how many of each tool are trai
 SURELY = MeasureOptions(n_rounds=40, ci_frac=0.005)
 QUICKLY = MeasureOptions(n_rounds=10, max_rounds=20, ci_frac=0.01, max_s=5.0)
 GRID = tuple(i / 10 for i in range(1, 10))
+TOLERANCE = 1.02  # of a budget, when a network that was tuned to it is measured again
 N_HALVINGS = 5  # of a pruning ratio's interval: to 0.3 %
 
 
@@ -188,6 +189,11 @@ class Tuner:
         return max(within, key=lambda ratio: self.seen[ratio])
 
 
+def _fits(row: dict[str, str]) -> bool:
+    """Tell whether a network of the untrained table runs and measures within its budget."""
+    return bool(row["n_correct"]) and float(row["ratio"]) <= TOLERANCE * int(row["budget"]) / 100
+
+
 class Study:
     """The questions; every answer is a row."""
 
@@ -279,7 +285,7 @@ class Study:
             for budget in sorted((b for b in self.scope.budgets if seed in SEEDS[b]), key=lambda b: abs(b - 50)):
                 for tool, n in ((tool, n) for tool, n in FINALISTS.items() if tool in self.tools):
                     rows = [r for r in self.untrained.rows() if (r["network"], r["tool"]) == (name, tool)]
-                    known = [r for r in rows if int(r["budget"]) == budget and r["n_correct"]]
+                    known = [r for r in rows if int(r["budget"]) == budget and _fits(r)]
                     for row in sorted(known, key=lambda r: -int(r["n_correct"]))[:n]:
                         yield Candidate(name, tool, row["value"], row["variant"]), budget, row["setting"], seed
 
@@ -323,12 +329,18 @@ def main() -> None:
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--tools", nargs="+", choices=list(FINALISTS), default=list(FINALISTS), help="whose are trained")
+    parser.add_argument("--values", nargs="+", choices=VALUES, default=VALUES, help="of ours")
+    parser.add_argument("--solvers", nargs="+", choices=list(SOLVERS), default=list(SOLVERS), help="of ours")
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of training")
     parser.add_argument("--quick", action="store_true", help="one method each, one budget, one epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    scope = Scope.quick(arguments.work) if arguments.quick else Scope()
+    scope = (
+        Scope.quick(arguments.work)
+        if arguments.quick
+        else Scope(values=tuple(arguments.values), solvers=tuple(arguments.solvers))
+    )
     study = Study(open_data(f"cifar10:{arguments.cifar10}"), arguments.work, arguments.networks, arguments.tools, scope)
     for question in arguments.only:
         getattr(study, question)()
