@@ -29,6 +29,7 @@ from silicut.numerics.operators import (
 )
 from silicut.numerics.planes import bit_serial_matmul, pack_planes, plane_weights, unpack_planes
 from silicut.numerics.quantisation import Quantisation, dequantise, quantise
+from silicut.numerics.quantised import QuantisedNetwork
 from silicut.numerics.rounding import MAX_SHIFT, Overflow, Rounding, fit, round_floats, shift_right
 from silicut.numerics.schema import from_network_operator, to_network_operator
 
@@ -56,6 +57,7 @@ __all__ = [
     "Overflow",
     "Pad",
     "Quantisation",
+    "QuantisedNetwork",
     "Requantise",
     "Reshape",
     "Rounding",
