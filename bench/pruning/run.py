@@ -66,12 +66,19 @@ class Scope:
     roundings: tuple[int, ...] = rivals.ROUNDINGS
     values: tuple[str, ...] = VALUES
     solvers: tuple[str, ...] = tuple(SOLVERS)
+    seeds: tuple[int, ...] = (0, 1)
     epochs: int = EPOCHS
 
     @classmethod
     def quick(cls, work: Path) -> Scope:
         """Return what takes minutes; its results stay in the work folder."""
-        return cls(work / "results", (50,), ("group-norm",), (16,), ("log-energy",), ("coupled",), 1)
+        return cls(work / "results", (50,), ("group-norm",), (16,), ("log-energy",), ("coupled",), (0,), 1)
+
+    @classmethod
+    def named(cls, arguments: argparse.Namespace) -> Scope:
+        """Return what the command line names."""
+        names = ("budgets", "values", "solvers", "seeds")
+        return cls(**{name: tuple(getattr(arguments, name)) for name in names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +288,7 @@ class Study:
 
     def _finalists(self, name: str) -> Iterator[tuple[Candidate, int, str, int]]:
         """Yield who is trained: half the latency first, seeds beyond the first last."""
-        for seed in (0, 1):
+        for seed in self.scope.seeds:
             for budget in sorted((b for b in self.scope.budgets if seed in SEEDS[b]), key=lambda b: abs(b - 50)):
                 for tool, n in ((tool, n) for tool, n in FINALISTS.items() if tool in self.tools):
                     rows = [r for r in self.untrained.rows() if (r["network"], r["tool"]) == (name, tool)]
@@ -329,6 +336,8 @@ def main() -> None:
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--tools", nargs="+", choices=list(FINALISTS), default=list(FINALISTS), help="whose are trained")
+    parser.add_argument("--budgets", nargs="+", type=int, choices=BUDGETS, default=BUDGETS, help="in per cent")
+    parser.add_argument("--seeds", nargs="+", type=int, choices=(0, 1), default=(0, 1), help="of training")
     parser.add_argument("--values", nargs="+", choices=VALUES, default=VALUES, help="of ours")
     parser.add_argument("--solvers", nargs="+", choices=list(SOLVERS), default=list(SOLVERS), help="of ours")
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
@@ -336,11 +345,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one method each, one budget, one epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    scope = (
-        Scope.quick(arguments.work)
-        if arguments.quick
-        else Scope(values=tuple(arguments.values), solvers=tuple(arguments.solvers))
-    )
+    scope = Scope.quick(arguments.work) if arguments.quick else Scope.named(arguments)
     study = Study(open_data(f"cifar10:{arguments.cifar10}"), arguments.work, arguments.networks, arguments.tools, scope)
     for question in arguments.only:
         getattr(study, question)()
