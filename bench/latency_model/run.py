@@ -32,9 +32,9 @@ from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, DoesNotFit, NotFaster
 
 HERE = Path(__file__).parent
-NETWORKS = ("resnet56-projection", "mobilenetv2", "densenet121", "vit_ti", "resnet18", "resnet50")
+NETWORKS = ("resnet56-projection", "mobilenet-v2", "densenet121", "vit-ti", "resnet18", "resnet50")
 ENGINES = ("onnxruntime", "openvino")
-BUDGET_NETWORKS = ("mobilenetv2", "densenet121")
+BUDGET_NETWORKS = ("mobilenet-v2", "densenet121")
 BUDGETS, QUICK_BUDGETS = (70, 50), (50,)
 _WARM_S = 10.0  # a profile that took less was in the cache already
 

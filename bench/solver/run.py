@@ -36,7 +36,7 @@ from silicut.targets.layers import Layer, layers_of
 from silicut.targets.profile import axis_name, sum_variable
 
 HERE = Path(__file__).parent
-NETWORKS = ("resnet18", "resnet50", "resnet56-projection", "resnet152", "densenet121", "mobilenetv2", "vit_b")
+NETWORKS = ("resnet18", "resnet50", "resnet56-projection", "resnet152", "densenet121", "mobilenet-v2", "vit-b")
 SOLVERS = ("coupled", "lagrangian", "descent", "hull", "knapsack", "halp")
 BLIND = ("knapsack", "halp")  # do not know the true latency
 BUDGETS, QUICK_BUDGETS = (70, 50, 35), (50,)

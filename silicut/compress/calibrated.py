@@ -21,6 +21,9 @@ _WIDTH_FRACS = (0.25, 0.5, 0.75)  # of the channels, besides the smallest width
 _KEPT_FRACS = (0.35, 1.0)  # of the channels of a random pruning, on average
 _SPREAD_FRAC = 0.25  # of one group around that average
 _REMOVED_FRAC = 0.2  # of the blocks of a random pruning, at most
+_MAX_SCALE_RATIO = (
+    10.0  # of a scale to the common one, either way: without it groups that random prunings leave open cost nothing
+)
 _COMMON_WEIGHT = 0.1  # how strongly scales are drawn to their common one, relative to what the prunings say
 
 
@@ -111,9 +114,9 @@ def _random_plan(variables: Sequence[Variable], blocks: Sequence[Block], rng: np
 def learned(base: Scores, blocks: Sequence[Block], plans: Sequence[Levels], divergences: Sequence[float]) -> Scores:
     """Return a value function with a scale of its own for every group and block, fitted to the divergences of plans.
 
-    The divergence of a plan is regressed on the sum of scale x (value lost), scales >= 0, by least squares on errors
-    relative to the typical divergence; with fewer plans than groups the scales are drawn to their common one (as LeGR
-    ranks filters by a learned affine map of each layer, arXiv 1904.12368; here one factor, by regression).
+    The divergence of a plan is regressed on the sum of scale x (value lost) by least squares on errors relative to the
+    typical divergence. Scales are drawn to their common one and stay within a tenth and ten times of it (as LeGR ranks
+    filters by a learned affine map of each layer, arXiv 1904.12368; here one factor, by regression).
 
     Args:
         base: the value function whose shape and order are taken.
@@ -121,7 +124,7 @@ def learned(base: Scores, blocks: Sequence[Block], plans: Sequence[Levels], dive
         plans: prunings that were measured.
         divergences: of the plans.
     """
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
     names = [*base, *(f"{block.name} removed" for block in blocks)]
     lost = np.array([_losses(base, blocks, plan) for plan in plans])
@@ -132,7 +135,9 @@ def learned(base: Scores, blocks: Sequence[Block], plans: Sequence[Levels], dive
     common = max(float(total @ (measured * weight)) / max(float(total @ total), 1e-300), 1e-12)
     drawn = _COMMON_WEIGHT * np.sqrt((weight[:, None] ** 2 * lost**2).mean(axis=0)) + 1e-9
     rows = np.concatenate([weight[:, None] * lost, np.diag(drawn)])
-    scales = dict(zip(names, nnls(rows, np.concatenate([weight * measured, common * drawn]))[0], strict=True))
+    bounds = common / _MAX_SCALE_RATIO, common * _MAX_SCALE_RATIO
+    fitted = lsq_linear(rows, np.concatenate([weight * measured, common * drawn]), bounds).x
+    scales = dict(zip(names, fitted, strict=True))
     scores = {name: GroupScore(score.order, _scaled(score.values, scales[name])) for name, score in base.items()}
     removal = {block.name: scales[f"{block.name} removed"] * _removal(base, block) for block in blocks}
     return with_block_removal(scores, blocks, lambda block: removal[block.name])
