@@ -215,8 +215,9 @@ def test_random_operators_are_those_of_the_reference(kind):
         operator, shapes = CASES[kind](rng)
         inputs = [numbers(rng, f, shape) for f, shape in zip(operator.input_formats, shapes, strict=True)]
         expected = operator.run(*inputs)
-        given = [torch.from_numpy(x.astype(np.int64)).to(torch_type(f)) for x, f in zip(inputs, operator.input_formats)]
-        found = operator_module(operator)(*given)
+        given = [torch.from_numpy(x.astype(np.int64)) for x in inputs]
+        types = [torch_type(format) for format in operator.input_formats]
+        found = operator_module(operator)(*(x.to(t) for x, t in zip(given, types, strict=True)))
         assert found.dtype == torch_type(operator.output_format)
         np.testing.assert_array_equal(found.numpy(), expected, err_msg=f"{kind}, seed {seed}")
 
@@ -264,7 +265,7 @@ def test_lowered_matrix_precision_changes_nothing(precision):
 
 def test_the_whole_map_is_proven_when_it_is_known():
     pool = SumPool2d(kernel=None, input_format=IntegerFormat(8, False), output_format=IntegerFormat(10))
-    with pytest.raises(AccumulatorTooNarrow, match="^sum: the whole map exceeds int10; widen the accumulator$"):
+    with pytest.raises(AccumulatorTooNarrow, match=r"^sum: the whole map exceeds int10; widen the accumulator$"):
         operator_module(pool)(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8))
 
 
