@@ -1,7 +1,11 @@
 """What integers mean: formats, rounding, quantisation, requantisation, accumulators, packing, and the integer operators.
 
 Every executor of an integer network (PyTorch, ONNX Runtime, simulators, RTL) is compared with what is defined here.
+
+PyTorch is imported only on first use of `IntegerModule`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from silicut.numerics.accumulators import Bounds, check_accumulator, exact_matmul_type, sum_bounds
 from silicut.numerics.dsp_packing import DSP_PACKINGS, DspPacking
@@ -30,8 +34,12 @@ from silicut.numerics.operators import (
 from silicut.numerics.planes import bit_serial_matmul, pack_planes, plane_weights, unpack_planes
 from silicut.numerics.quantisation import Quantisation, dequantise, quantise
 from silicut.numerics.quantised import QuantisedNetwork
+from silicut.numerics.quantised_files import load_quantised, save_quantised
 from silicut.numerics.rounding import MAX_SHIFT, Overflow, Rounding, fit, round_floats, shift_right
 from silicut.numerics.schema import from_network_operator, to_network_operator
+
+if TYPE_CHECKING:
+    from silicut.numerics.torch_module import IntegerModule
 
 __all__ = [
     "ACCUMULATOR",
@@ -48,6 +56,7 @@ __all__ = [
     "Factor",
     "IntegerExecutor",
     "IntegerFormat",
+    "IntegerModule",
     "IntegerOperator",
     "Integers",
     "Linear",
@@ -73,11 +82,13 @@ __all__ = [
     "exact_matmul_type",
     "fit",
     "from_network_operator",
+    "load_quantised",
     "pack_planes",
     "plane_weights",
     "quantise",
     "round_floats",
     "run_integer",
+    "save_quantised",
     "scaled",
     "shift_right",
     "signed_bits",
@@ -85,3 +96,12 @@ __all__ = [
     "to_network_operator",
     "unpack_planes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch when it is first asked for."""
+    if name != "IntegerModule":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from silicut.numerics.torch_module import IntegerModule
+
+    return IntegerModule

@@ -1,0 +1,161 @@
+"""Which numbers a network's tensors hold: histograms over calibration images, and the quantisations chosen from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.sites import Site, Sites
+from silicut.graph import Network, to_module
+from silicut.numerics import IntegerFormat, Quantisation
+from silicut.records import ConfigError
+from silicut.records.progress import Progress, Tracker, silent
+
+N_BINS = 2048
+Images = Sequence[Tensor | tuple[Tensor, ...]]
+"""Batches of what the network reads: a tensor, or a tuple with one for each input. They are read more than once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How often the numbers of a tensor occurred.
+
+    Attributes:
+        low: the smallest number, the lower edge of the first bin.
+        high: the largest number, the upper edge of the last bin.
+        counts: array (bins,) over bins of equal width.
+    """
+
+    low: float
+    high: float
+    counts: NDArray[np.int64]
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """The edges of the bins, array (bins + 1,)."""
+        return np.linspace(self.low, self.high, len(self.counts) + 1)
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """The middle of each bin, array (bins,)."""
+        edges = self.edges
+        return (edges[:-1] + edges[1:]) / 2
+
+
+Range = tuple[float, float]
+RangeFunction = Callable[[Histogram, int], Range]
+"""Maps a histogram and a width in bits to the smallest and the largest number that integers shall reach."""
+
+
+def min_max(histogram: Histogram, _bits: int) -> Range:
+    """Return the smallest and the largest number that occurred.
+
+    Example:
+        >>> min_max(Histogram(-1.0, 3.0, np.array([1, 1])), 8)
+        (-1.0, 3.0)
+    """
+    return histogram.low, histogram.high
+
+
+def tensor_values(network: Network, tensors: Iterable[str], images: Images) -> Iterator[dict[str, Tensor]]:
+    """Yield for each batch the values of some tensors of a float network by name.
+
+    Args:
+        network: the float network.
+        tensors: names of activations, inputs among them if wanted.
+        images: batches.
+    """
+    names = tuple(dict.fromkeys(tensors))
+    module = to_module(replace(network, outputs=names, output_structure="list"))
+    with torch.no_grad():
+        for batch in images:
+            given = (batch,) if isinstance(batch, Tensor) else batch
+            yield dict(zip(names, module(*given), strict=True))
+
+
+def histograms(
+    network: Network, tensors: Iterable[str], images: Images, n_bins: int = N_BINS, progress: Progress = silent
+) -> dict[str, Histogram]:
+    """Return the histograms of some tensors of a float network, by name.
+
+    The images pass twice: once for the ends, once for the counts, so that bins are as narrow as they can be.
+
+    Args:
+        network: the float network.
+        tensors: names of activations.
+        images: calibration batches.
+        n_bins: bins of each histogram.
+        progress: told after each batch.
+
+    Raises:
+        ConfigError: there are no images, or a tensor holds numbers that are not finite.
+    """
+    names = tuple(dict.fromkeys(tensors))
+    tracker = Tracker(progress, "calibrate", 2 * len(images))
+    lows, highs = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+    for values in tensor_values(network, names, images):
+        for name, tensor in values.items():
+            low, high = (float(end) for end in tensor.aminmax())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise ConfigError(f"tensor {name} must hold finite numbers on the calibration images, not {low}..{high}")
+            lows[name], highs[name] = min(lows[name], low), max(highs[name], high)
+        tracker.step()
+    if not len(images):
+        raise ConfigError("calibration images must be at least one batch, not none")
+    counts = {name: np.zeros(n_bins, np.int64) for name in names}
+    for values in tensor_values(network, names, images):
+        for name, tensor in values.items():
+            counts[name] += _counts(tensor, lows[name], highs[name], n_bins)
+        tracker.step()
+    return {name: Histogram(lows[name], highs[name], counts[name]) for name in names}
+
+
+def _counts(values: Tensor, low: float, high: float, n_bins: int) -> NDArray[np.int64]:
+    if low == high:
+        return np.bincount([0], [values.numel()], n_bins).astype(np.int64)
+    bins = ((values.flatten() - low) * (n_bins / (high - low))).int().clamp_(0, n_bins - 1)
+    counted: NDArray[np.int64] = torch.bincount(bins, minlength=n_bins).numpy()
+    return counted
+
+
+def quantisation_of(low: float, high: float, bits: int) -> Quantisation:
+    """Return the unsigned quantisation that reaches from `low` to `high`, both moved to 0 where they leave it out.
+
+    Scales are float32 numbers, so that every engine computes with the same ones; a tensor that is 0 throughout gets 1. The
+    zero point is 0 where nothing is negative.
+
+    Example:
+        >>> quantisation_of(0.0, 510.0, 8).scales, quantisation_of(-1.0, 3.0, 2).zero_points
+        ((2.0,), (1,))
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    format = IntegerFormat(bits, is_signed=False)
+    scale = float(np.float32((high - low) / format.max))
+    if scale < float(np.finfo(np.float32).tiny):
+        scale = 1.0
+    return Quantisation.per_tensor(format, scale, min(round(-low / scale), format.max))
+
+
+def activation_quantisations(
+    sites: Sites, plan: BitPlan, found: Mapping[str, Histogram], range_of: RangeFunction = min_max
+) -> dict[Site, Quantisation]:
+    """Return the quantisation of every site of a plan.
+
+    Args:
+        sites: where the network is rounded.
+        plan: the widths.
+        found: histograms of all tensors that round (`sites.limits` names them).
+        range_of: which part of a histogram the integers shall reach.
+    """
+    chosen = {}
+    for site in sites.at(plan):
+        low, high = range_of(found[site.tensor], site.bits)
+        least, most = sites.limits[site.tensor]
+        chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits)
+    return chosen

@@ -1,0 +1,107 @@
+"""Weights as integers: symmetric about 0, one scale for each filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silicut.numerics import IntegerFormat
+
+_LARGEST_BIAS = 2**29
+"""Biases stay below this on the accumulators' scale, so that sums have the rest of 32 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerWeights:
+    """The weights of one layer as integers.
+
+    Attributes:
+        values: array of int8 in the shape of the weight, filters on axis 0.
+        scales: array (filters,): weight = value * scale.
+        bits: the width of the widest filter.
+    """
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float64]
+    bits: int
+
+    @property
+    def format(self) -> IntegerFormat:
+        """The narrow format that holds all of them (-7..7 for 4 bits)."""
+        return IntegerFormat(self.bits, is_narrow=True)
+
+    @property
+    def floats(self) -> NDArray[np.float32]:
+        """The numbers that they stand for, in the shape of the weight."""
+        return (self.values * _along_filters(self.scales, self.values)).astype(np.float32)
+
+
+def _along_filters(numbers: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
+    return numbers.reshape(-1, *[1] * (weight.ndim - 1))
+
+
+def largest_levels(bits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the largest integer of each width.
+
+    Example:
+        >>> largest_levels(np.array([2, 8])).tolist()
+        [1, 127]
+    """
+    return (1 << (bits - 1)) - 1
+
+
+def weight_scales(weight: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the scale of each filter at which its largest weight is the largest integer; 1 for filters of zeros.
+
+    Scales are float32 numbers.
+
+    Args:
+        weight: array with filters on axis 0.
+        bits: array (filters,).
+    """
+    largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1, initial=0).astype(np.float64)
+    scales = (largest / largest_levels(bits)).astype(np.float32).astype(np.float64)
+    return np.where(scales < np.finfo(np.float32).tiny, 1.0, scales)
+
+
+def quantise_weights(
+    weight: NDArray[Any], bits: NDArray[np.int64], scales: NDArray[np.float64] | None = None
+) -> IntegerWeights:
+    """Return weights rounded to the nearest integers (halves to even), saturated where the scales are small.
+
+    Args:
+        weight: floats with filters on axis 0.
+        bits: width of each filter, array (filters,).
+        scales: array (filters,); those of `weight_scales` by default.
+
+    Example:
+        >>> made = quantise_weights(np.array([[0.5, -1.0], [3.0, 0.0]]), np.array([4, 2]))
+        >>> made.values.tolist(), made.format.name
+        ([[4, -7], [1, 0]], 'int4_narrow')
+    """
+    scales = weight_scales(weight, bits) if scales is None else scales
+    limit = _along_filters(largest_levels(bits), weight)
+    values = np.clip(np.rint(weight / _along_filters(scales, weight)), -limit, limit).astype(np.int8)
+    return IntegerWeights(values, scales, int(bits.max()))
+
+
+def with_room_for_bias(
+    weights: IntegerWeights, bias: NDArray[Any] | None, input_scale: float, output_scale: float
+) -> IntegerWeights:
+    """Return weights whose scales are large enough that biases fit the accumulators and factors their multipliers.
+
+    A filter of tiny weights beside a large bias (a dead channel after folding) would need more than 32 bits; its scale is
+    raised, and its weights, which hardly matter, are rounded again.
+    """
+    needed = np.full(len(weights.scales), output_scale / 2**30)
+    if bias is not None:
+        needed = np.maximum(needed, np.abs(bias.astype(np.float64)) / _LARGEST_BIAS)
+    least = needed / input_scale
+    if (weights.scales >= least).all():
+        return weights
+    scales = np.maximum(weights.scales, least).astype(np.float32).astype(np.float64)
+    ratio = _along_filters(weights.scales / scales, weights.values)
+    return IntegerWeights(np.rint(weights.values * ratio).astype(np.int8), scales, weights.bits)
