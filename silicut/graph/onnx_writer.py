@@ -59,8 +59,9 @@ def unsupported_operators(network: Network) -> tuple[str, ...]:
 
 
 def _check_batch(network: Network, batch: int | None) -> None:
-    sizes = {network.tensors[name].shape[0] for name in network.inputs if network.tensors[name].shape}
-    if batch is not None and all(size >= 0 for size in sizes) and sizes and batch not in sizes:
+    shapes = [network.tensors[name].shape for name in network.inputs if network.tensors[name].shape]
+    sizes, is_free = {shape[0] for shape in shapes}, any(size < 0 for shape in shapes for size in shape)
+    if batch is not None and shapes and not is_free and batch not in sizes:
         fixed = ", ".join(map(str, sorted(sizes)))
         reason = f"the network was captured for a batch of {fixed} only, not {batch}"
         raise UnsupportedModel([reason], f"Capture it again with examples of a batch of {batch}")

@@ -79,7 +79,9 @@ def padding_of(operator: Operator, network: Network) -> tuple[int, int, int, int
     top, left = _pair(a["padding"])
     if not a.get("ceil_mode"):
         return top, left, top, left
-    source, result = (network.tensors[name].shape[2:] for name in (activations_read(network, operator)[0], *operator.outputs))
+    source, result = (
+        network.tensors[name].shape[2:] for name in (activations_read(network, operator)[0], *operator.outputs)
+    )
     steps = _pair(a["stride"] or kernel)
     more = [
         max(0, (n - 1) * step + extent + 1 - size - 2 * pad)
@@ -148,9 +150,7 @@ def _average(network: Network, operator: Operator) -> str:
 
 def _adaptive_average(network: Network, operator: Operator) -> str:
     source, result = _maps(network, operator)
-    if len(network.tensors[operator.outputs[0]].shape) == 4 and not any(
-        a % b for a, b in zip(source, result, strict=True)
-    ):
+    if len(network.tensors[operator.outputs[0]].shape) == 4 and not any(a % b for a, b in zip(source, result, strict=True)):
         return ""
     return f"its windows have several sizes ({source} to {result}); take output sizes that divide the map"
 
@@ -158,7 +158,9 @@ def _adaptive_average(network: Network, operator: Operator) -> str:
 def _mean(network: Network, operator: Operator) -> str:
     shape = network.tensors[activations_read(network, operator)[0]].shape
     axes = sorted(int(axis) % len(shape) for axis in operator.arguments["dim"] or ())
-    return "" if len(shape) == 4 and axes == [2, 3] else "it is a mean over other axes than those of maps; take a global pool"
+    return (
+        "" if len(shape) == 4 and axes == [2, 3] else "it is a mean over other axes than those of maps; take a global pool"
+    )
 
 
 def _batch_norm(network: Network, operator: Operator) -> str:

@@ -106,7 +106,9 @@ class Lowering:
             self.origins[name] = origin
         return Numbers(name, steps)
 
-    def emit(self, operator: IntegerOperator, name: str, inputs: Sequence[str], output: Numbers, like: str, origin: str) -> None:
+    def emit(
+        self, operator: IntegerOperator, name: str, inputs: Sequence[str], output: Numbers, like: str, origin: str
+    ) -> None:
         """Add an operator and the tensor that it makes.
 
         Args:
