@@ -66,9 +66,8 @@ class RunFolder:
             raise OutputExists(f"{self.path} is a file; choose a new folder for the results")
         was_there = self.path.is_dir()
         if self._resumes:
-            before = self._settings()
+            self._compare(self._settings(), settings)
             self._unlock = self.journal.lock()
-            self._compare(before, settings)
         elif was_there and self._holds_something():
             raise OutputExists(
                 f"{self.path} is not empty and nothing in it was changed; choose a new folder, or resume the run in it "
