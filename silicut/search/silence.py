@@ -1,7 +1,7 @@
 """What HiGHS prints past all its switches is kept off standard output, where JSON may be expected.
 
-Where a choice that HiGHS found on its simplified model is not legal to 1e-6 in the model it was given, it solves once more and
-says so by a bare printf (HiGHS 1.8 to 1.12, in SciPy 1.15 to 1.17), whatever is asked of it.
+Where a choice that HiGHS found on its simplified model is not legal to 1e-6 in the model it was given, it solves once more
+and says so by a bare printf, whatever is asked of it (seen with SciPy 1.17).
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ import pytest
 
 from silicut.records import InUse, Journal
 
-HOLDS = "import sys; from silicut.records import Journal; j = Journal(sys.argv[1]); j.lock(); print('held', flush=True); input()"
+HOLDS = (
+    "import sys; from silicut.records import Journal; j = Journal(sys.argv[1]); j.lock(); print('held', flush=True); input()"
+)
 
 
 @pytest.fixture
