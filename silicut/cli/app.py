@@ -17,7 +17,7 @@ from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
-from silicut.records import OutcomeError, SilicutError
+from silicut.records import ConfigError, OutcomeError, SilicutError
 from silicut.version import __version__
 
 # The base of typer's errors; its module differs between versions.
@@ -46,9 +46,16 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Cut trained networks to fit the silicon they must run on."""
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_processes > 1 and context.invoked_subcommand != "prune":
+        raise ConfigError(
+            f"silicut {context.invoked_subcommand} must be run by one process, not by {n_processes}; only silicut prune shares "
+            "its work: leave torchrun out"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:

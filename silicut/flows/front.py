@@ -73,8 +73,8 @@ def prune_front(budgets: Sequence[str], folder: RunFolder, prune_one: PruneOne, 
 def _pruned(text: str, folder: RunFolder, prune_one: PruneOne) -> tuple[Pruned, Path]:
     path = folder.path / folder_name(text)
     has_begun = (path / "run.json").is_file()
-    inner = RunFolder(path, {"latency": text}, resumes=has_begun, shared_with=folder.path)
-    return prune_one(text, inner), path
+    with RunFolder(path, {"latency": text}, resumes=has_begun, shared_with=folder.path) as inner:
+        return prune_one(text, inner), path
 
 
 def folder_name(budget: str) -> str:

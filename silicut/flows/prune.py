@@ -79,6 +79,7 @@ def prune(  # noqa: PLR0913
         UnsupportedModel: the network cannot be captured.
         NothingToPrune, DoesNotFit, NotFaster, TooNoisy: there is no plan; the message says what there is.
         OutputExists: `folder` holds something and `resumes` is False.
+        InUse: another process is at work in `folder`.
         ConfigError: options do not fit the network, or a resumed run was begun with others.
     """
     batch = int((inputs if isinstance(inputs, torch.Tensor) else inputs[0]).shape[0])
@@ -95,7 +96,12 @@ def prune(  # noqa: PLR0913
         metric=metric,
     )
     if isinstance(folder, str | Path):
-        folder = RunFolder(folder, task.settings(), resumes=resumes)
+        with RunFolder(folder, task.settings(), resumes=resumes) as opened:
+            return _pruned(task, opened, cache, progress)
+    return _pruned(task, folder, cache, progress)
+
+
+def _pruned(task: Task, folder: RunFolder | None, cache: Cache | None, progress: Progress) -> Pruned:
     with nullcontext() if folder is None else folder.kept_from(PLAN):
         return Run(task, folder, cache or Cache(), progress).pruned()
 

@@ -2,7 +2,7 @@
 
 A step's result is one line of `metrics.jsonl`, written when the step is complete; a resumed run takes it from there. So a
 kill costs the step it fell into, and training steps are epochs. Where several processes run together, all go through the
-same steps and only the first reads and writes.
+same steps and only the first reads and writes. Processes that do not belong together are kept apart: the journal is locked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from silicut.records import BadFile, ConfigError, Journal, OutputExists, read_json, write_atomically
 from silicut.records.record import canonical_json
@@ -35,7 +36,7 @@ def profile_file(engine: str, number: int) -> str:
 
 
 class RunFolder:
-    """The folder of one run.
+    """The folder of one run, which no other run may write to until it is closed; a context manager that closes it.
 
     Args:
         path: made when needed.
@@ -47,6 +48,7 @@ class RunFolder:
         OutputExists: the folder holds something and `resumes` is False.
         ConfigError: it holds a run that was asked something else.
         BadFile: there is nothing to resume.
+        InUse: another run is at work in it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RunFolder:
         self.path, self._resumes = Path(path), resumes
         self._shared = shared_with or self.path
         self.journal = Journal(self.path / _JOURNAL)
+        self._unlock: Callable[[], Any] = lambda: None
         self._was_there, self._done = from_first(lambda: self._opened(settings))
 
     def _opened(self, settings: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
@@ -64,15 +67,31 @@ class RunFolder:
         was_there = self.path.is_dir()
         if self._resumes:
             self._compare(self._settings(), settings)
-        elif was_there and any(self.path.iterdir()):
+            self._unlock = self.journal.lock()
+        elif was_there and self._holds_something():
             raise OutputExists(
                 f"{self.path} is not empty and nothing in it was changed; choose a new folder, or resume the run in it "
                 "(--resume, resumes=True)"
             )
         else:
+            self._unlock = self.journal.lock()
             write_atomically(self.path / _SETTINGS, (canonical_json(settings) + "\n").encode())
         done = {event["step"]: event["result"] for event in self.journal if "step" in event and "result" in event}
         return was_there, done
+
+    def _holds_something(self) -> bool:
+        """Return whether there is more than what a run leaves that is killed while it begins."""
+        return any(path.name != _JOURNAL or path.stat().st_size for path in self.path.iterdir())
+
+    def close(self) -> None:
+        """Let other runs in. Harmless when repeated."""
+        self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def _settings(self) -> dict[str, Any]:
         if not (self.path / _SETTINGS).is_file():

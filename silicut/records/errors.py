@@ -37,6 +37,10 @@ class OutputExists(SilicutError):
     """The output folder holds something already; nothing was overwritten."""
 
 
+class InUse(SilicutError):
+    """Another process is at work in the folder; nothing was changed."""
+
+
 class UnsupportedModel(SilicutError):
     """The network cannot be captured or executed; every offender is listed with its source line.
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from silicut.records.errors import InUse
 
 
 class Journal:
@@ -37,6 +40,26 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
+    def lock(self) -> Callable[[], Any]:
+        """Keep other processes from locking the journal, and return what ends that.
+
+        It ends with this process too, however that ends, and with the journal itself. Systems without such locks (Windows,
+        some network file systems) let everybody in.
+
+        Raises:
+            InUse: another process has locked it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        release = weakref.finalize(self, os.close, descriptor)
+        if not _is_locked(descriptor):
+            release()
+            raise InUse(
+                f"another process is at work in {self.path.parent} and nothing was changed; wait until it ends, or choose a "
+                "new folder"
+            )
+        return release
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():
             return
@@ -47,6 +70,21 @@ class Journal:
                 continue
             if isinstance(event, dict):
                 yield event
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Lock an open file, and tell whether that was possible or is not known here."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks: runs are more use than refusals
+        return True
+    return True
 
 
 def _ends_with_newline(file: Any) -> bool:

@@ -30,6 +30,19 @@ class _LayerRow:
     pruned_bar: float
 
 
+@dataclass(frozen=True)
+class _SizeRow:
+    """One line of the table of sizes, in words; `budget` is "" where there is none."""
+
+    name: str
+    dense: str
+    pruned: str
+    change: str
+    left_frac: float
+    budget: str = ""
+    is_kept: bool = True
+
+
 def render_page(summary: RunSummary) -> str:
     """Return the page: HTML text that refers to nothing outside itself, the same for the same summary.
 
@@ -49,6 +62,8 @@ def render_page(summary: RunSummary) -> str:
             sections=sections,
             rows=_layer_rows(sections),
             layer_decimals=wording.decimals_for(max(layer.dense_ms for layer in summary.layers)),
+            size_rows=_size_rows(summary, wording.shared_decimals(ms)),
+            engine_decimals=wording.shared_decimals(ms for e in summary.engines for ms in (e.dense_ms, e.pruned_ms)),
             panels=_panels(summary),
             n_panels_shown=_N_PANELS_SHOWN,
             figures=_figures(summary),
@@ -82,12 +97,12 @@ def page_environment() -> Any:
         "ms": wording.ms_text,
         "percent": wording.percent_text,
         "count": wording.count_text,
+        "engine": wording.engine_text,
         "listing": wording.listing,
         "wilson": wording.wilson_interval,
     }
     environment.globals |= {
         "accuracy_sentence": wording.accuracy_sentence,
-        "change": wording.change_text,
         "error": wording.error_text,
         "interval": wording.interval_text,
         "parts_sentence": wording.parts_sentence,
@@ -126,6 +141,25 @@ def _layer_rows(sections: tuple[Section, ...]) -> list[_LayerRow]:
         _LayerRow(layer, number, 100 * layer.dense_ms / longest_ms, 100 * layer.pruned_ms / longest_ms)
         for number, layer in layers
     ]
+
+
+def _size_rows(summary: RunSummary, ms_decimals: int) -> list[_SizeRow]:
+    sizes, budgets = (summary.dense_size, summary.pruned_size), {budget.name: budget for budget in summary.size_budgets}
+    counted = (
+        ("parameters", "parameters", "", [size.n_parameters for size in sizes]),
+        ("multiply-accumulates", "multiply-accumulates", "", [size.n_macs for size in sizes]),
+        ("ONNX file", "file_bytes", "B", [size.file_bytes for size in sizes]),
+    )
+    rows = []
+    for name, budget_name, unit, (was, now) in counted:
+        budget = budgets.get(budget_name)
+        limit, is_kept = ("", True) if budget is None else (wording.count_text(budget.limit, unit), budget.is_kept)
+        texts = (wording.count_text(was, unit), wording.count_text(now, unit), wording.change_text(was, now))
+        rows.append(_SizeRow(name, *texts, now / was if was else 0.0, limit, is_kept))
+    ratio, ms = summary.ratio.ratio, (summary.dense.ms, summary.measured.ms, summary.target_ms)
+    dense, pruned, target = (wording.ms_text(number, ms_decimals) for number in ms)
+    change = wording.change_text(1, ratio)
+    return [*rows, _SizeRow("latency", dense, pruned, change, ratio, target, summary.is_within_budget)]
 
 
 def _plain_values(values: Mapping[str, Any]) -> dict[str, str]:

@@ -119,6 +119,7 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
         return [
             ("latency, predicted", dense, measured, change, "not run on the device"),
             ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
+            *_size_budget_rows(summary),
             ("speed-up, predicted", "", f"{speedup:.2f}x", "", ""),
         ]
     return [

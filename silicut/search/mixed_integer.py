@@ -22,6 +22,7 @@ from silicut.search.indexed import Bools, Floats, Goal, Indexed, Ints
 from silicut.search.local_moves import Walk, improve, repair
 from silicut.search.pair_model import PairModel, build_pair_model
 from silicut.search.prices import best_prices, without_hopeless_levels
+from silicut.search.silence import without_debug_lines
 from silicut.search.solution import relative_gap
 
 _OBJECTIVE_SIZE = 1e4
@@ -141,13 +142,14 @@ class _Program:
             row = np.zeros(len(columns))
             row[self.model.starts[:-1] + state] = 1.0
             constraints.append(LinearConstraint(row[None, columns], -np.inf, len(state) - 1.0))
-        return milp(
-            self._objective[columns],
-            integrality=np.ones(int(columns.sum())),
-            bounds=Bounds(0.0, 1.0),
-            constraints=constraints,
-            options={"time_limit": time_limit_s, "mip_rel_gap": gap_frac},
-        )
+        with without_debug_lines():
+            return milp(
+                self._objective[columns],
+                integrality=np.ones(int(columns.sum())),
+                bounds=Bounds(0.0, 1.0),
+                constraints=constraints,
+                options={"time_limit": time_limit_s, "mip_rel_gap": gap_frac},
+            )
 
 
 class _Search:

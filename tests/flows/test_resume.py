@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def test_steps_are_done_once(tmp_path):
     folder = RunFolder(tmp_path / "run", {"budget": "50%"})
     assert folder.step("a", lambda: made.append(1) or {"n": 1}) == {"n": 1}
     assert folder.step("a", lambda: made.append(1)) == {"n": 1}
+    folder.close()
     again = RunFolder(tmp_path / "run", {"budget": "50%"}, resumes=True)
     assert again.step("a", lambda: made.append(1)) == {"n": 1}
     assert made == [1]
@@ -213,11 +215,12 @@ def test_a_torn_line_costs_its_step(tmp_path):
     folder = RunFolder(tmp_path / "run", {})
     folder.step("a", lambda: 1)
     folder.step("b", lambda: 2)
+    folder.close()
     journal = tmp_path / "run" / "metrics.jsonl"
     journal.write_bytes(journal.read_bytes()[:-4])
-    again = RunFolder(tmp_path / "run", {}, resumes=True)
-    assert again.step("a", lambda: "again") == 1
-    assert again.step("b", lambda: "again") == "again"
+    with RunFolder(tmp_path / "run", {}, resumes=True) as again:
+        assert again.step("a", lambda: "again") == 1
+        assert again.step("b", lambda: "again") == "again"
     assert RunFolder(tmp_path / "run", {}, resumes=True).step("b", lambda: "once more") == "again"
 
 
@@ -243,11 +246,41 @@ def test_nothing_is_removed_once_there_is_a_plan_or_on_resuming(tmp_path):
         path = tmp_path / name
         folder = RunFolder(path, {})
         folder.step(name, lambda: 1)
+        folder.close()
         if resumes:
             folder = RunFolder(path, {}, resumes=True)
         with pytest.raises(ZeroDivisionError), folder.kept_from("plan"):
             _ = 1 / 0
         assert {file.name for file in path.iterdir()} == {"run.json", "metrics.jsonl"}
+
+
+def test_a_second_run_is_refused_while_one_is_at_work(tmp_path, tiny_run, tiny_cache, capsys):
+    out = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with RunFolder(out, json.loads((out / "run.json").read_text()), resumes=True):
+        assert run(tiny.arguments(out, tiny_cache, "--resume")) == 2
+    assert capsys.readouterr().err == (
+        f"silicut: another process is at work in {out} and nothing was changed; wait until it ends, or choose a new folder\n"
+    )
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert run(tiny.arguments(out, tiny_cache, "--resume")) == 0
+
+
+def test_a_folder_is_left_unlocked_by_a_run_that_fails_or_is_refused(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "run", {"a": 1}):
+        _ = 1 / 0
+    with pytest.raises(ConfigError, match="was begun with another a;") as refused:
+        RunFolder(tmp_path / "run", {"a": 2}, resumes=True)
+    assert refused.tb is not None  # what was refused is still held by its traceback, as in a notebook
+    RunFolder(tmp_path / "run", {"a": 1}, resumes=True).close()
+
+
+def test_a_run_killed_as_it_began_leaves_its_folder_new(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    with RunFolder(tmp_path, {}) as folder:
+        folder.step("a", lambda: 1)
+    with pytest.raises(OutputExists):
+        RunFolder(tmp_path, {})
 
 
 def test_what_is_no_run_is_not_resumed(tmp_path):

@@ -94,3 +94,18 @@ def test_wrong_input_is_said_once(monkeypatch, capsys, tmp_path, rank, said):
     monkeypatch.setenv("RANK", rank)
     assert run(["prune", "--network", "resnet56", "--latency", "fast", "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("command", ["measure", "profile", "inspect", "doctor"])
+def test_commands_of_one_process_refuse_several(monkeypatch, capsys, command):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    more = {"measure": ["a.onnx"], "profile": ["--network", "lenet5"], "inspect": ["lenet5"]}.get(command, [])
+    assert run([command, *more]) == 2
+    assert capsys.readouterr().err == (
+        f"silicut: silicut {command} must be run by one process, not by 2; only silicut prune shares its work: leave torchrun "
+        "out\n"
+    )
+    monkeypatch.setenv("RANK", "1")
+    assert run([command, *more]) == 2
+    assert capsys.readouterr() == ("", "")

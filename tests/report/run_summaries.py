@@ -20,6 +20,7 @@ from silicut.report import (
     Search,
     Stage,
 )
+from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.targets import EngineSettings
 from silicut.targets.profile import validation
 
@@ -71,6 +72,41 @@ def run_summary(n_blocks: int = 2, removed: tuple[str, ...] = ("layer2.1",), **c
         "warnings": ("the machine was busy",),
     }
     return RunSummary(**(fields | changes))
+
+
+def compared(**changes: Any) -> RunSummary:
+    """Return a run on two engines, with budgets on sizes, three values and three latencies tried for a drop."""
+    settings = (EngineSettings(engine="onnxruntime"), EngineSettings(engine="openvino", n_threads=2))
+    engines = tuple(
+        EngineSummary(
+            settings=each,
+            dense_ms=0.6 * n,
+            pruned_ms=0.3 * n,
+            ratio=0.5 + 0.01 * n,
+            ratio_low=0.5,
+            ratio_high=0.54,
+            mean_error_frac=0.012 * n,
+        )
+        for n, each in enumerate(settings, 1)
+    )
+    comparisons = {
+        "engines": engines,
+        "size_budgets": (
+            SizeBudget(name="parameters", limit=125_000, reached=121_034),
+            SizeBudget(name="file_bytes", limit=400_000, reached=498_211),
+        ),
+        "values": (
+            ValueSummary(name="sp_lamp", accuracy_frac=0.6512, rank_correlation=0.71),
+            ValueSummary(name="log-energy", accuracy_frac=0.5, rank_correlation=-0.12),
+            ValueSummary(name="sensitivity", accuracy_frac=0.641, rank_correlation=None),
+        ),
+        "drops": (
+            TriedDrop(limit_frac=0.9, drop=-0.001, is_allowed=True),
+            TriedDrop(limit_frac=0.4, drop=0.0312, is_allowed=False),
+            TriedDrop(limit_frac=0.55, drop=0.0081, is_allowed=True),
+        ),
+    }
+    return run_summary(**(comparisons | changes))
 
 
 def minimal(**changes: Any) -> RunSummary:

@@ -5,11 +5,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from run_summaries import minimal, run_summary
+from run_summaries import compared, minimal, run_summary
 
 from silicut.records import ToolMissing
 from silicut.report import FrozenSummary, Stage, render_page
+from silicut.report.comparisons import ValueSummary
 from silicut.report.theme import DARK, LIGHT, css_variables
+from silicut.targets import EngineSettings
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -86,6 +88,41 @@ def test_figures_in_words_are_labelled_and_right():
     assert "within 0.355 ms The budget is met. Next better plan: 0.304 ms predicted" in text
 
 
+def text_of(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)).replace("\u00a0", " ").replace("&nbsp;", " ")
+
+
+def test_engines_budgets_values_and_drops_are_shown():
+    page = render_page(compared())
+    parsed(page)
+    text = text_of(page)
+    for sentence in (
+        "onnxruntime, 1 thread, batch 1 0.600 ms 0.300 ms 51.0 % 50.0 to 54.0 1.2 %",
+        "openvino, 2 threads, batch 1 1.200 ms 0.600 ms 52.0 % 50.0 to 54.0 2.4 %",
+        "parameters 272 k 121 k \u221255.6 % 125 k kept",
+        "multiply-accumulates 40.8 M 17.2 M \u221257.8 % ONNX file",
+        "ONNX file 1.10 MB 498 kB \u221254.7 % 400 kB exceeded",
+        "0.645 ms 0.282 ms \u221256.3 % 0.355 ms kept",
+        "sp_lamp 65.1 % 0.71 chosen log-energy 50.0 % \u22120.12 sensitivity 64.1 % \u2013",
+        "90.0 % \u22120.0010 little enough 40.0 % 0.0312 too much 55.0 % 0.0081 little enough",
+    ):
+        assert sentence in text, text
+
+
+def test_one_value_that_was_asked_for_has_no_column_of_what_was_not_tried():
+    value = ValueSummary(name="sp_lamp", accuracy_frac=None, rank_correlation=0.5)
+    text = text_of(render_page(compared(values=(value,), engines=(), drops=(), size_budgets=())))
+    assert "value function rank correlation measured sp_lamp 0.50 chosen" in text
+    for absent in ("On each engine", "Latencies tried", "at most 125", "right untrained"):
+        assert absent not in text
+
+
+def test_a_device_elsewhere_has_measured_nothing():
+    settings = EngineSettings(engine="onnxruntime", is_predicted=True)
+    rows = text_of(render_page(compared(settings=settings))).partition("On each engine")[2].partition("Latencies tried")[0]
+    assert "dense predicted pruned predicted" in rows
+
+
 def test_a_missed_budget_is_called_so():
     assert ">above 0.100" in render_page(minimal(target_ms=0.1))
 
@@ -113,9 +150,9 @@ def test_a_run_without_data_or_checks_has_no_empty_sections():
 
 def test_hostile_names_are_text():
     hostile = "\"><img src=x onerror=alert(1)><script>alert('$2')</script>"
-    summary = run_summary()
+    summary = compared()
     page = render_page(
-        run_summary(
+        compared(
             network=hostile,
             command=hostile,
             created=hostile,
@@ -127,6 +164,8 @@ def test_hostile_names_are_text():
             hashes={hostile: hostile},
             fingerprint={"cpu": hostile, hostile: [hostile]},
             warnings=(hostile,),
+            values=tuple(replace(value, name=hostile) for value in summary.values),
+            engines=tuple(replace(e, settings=EngineSettings(engine=hostile)) for e in summary.engines),
             outcome=replace(summary.outcome, sentence=hostile),
         )
     )
