@@ -37,17 +37,27 @@ class Table:
         """Tell whether there is a row of this key."""
         return any(all(row[k] == str(key[k]) for k in self.keys) for row in self.rows())
 
+    def drop(self, **key: Any) -> None:
+        """Take out the rows that have these values."""
+        kept = [row for row in self.rows() if any(row[name] != str(value) for name, value in key.items())]
+        self.path.unlink(missing_ok=True)
+        for row in kept:
+            self._append(row)
+
     def add(self, **row: Any) -> None:
         """Append a row and its circumstances, and print it."""
         row |= conditions()
+        self._append({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())[:200], flush=True)
+
+    def _append(self, row: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if is_new:
                 writer.writeheader()
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-        print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items())[:200], flush=True)
+            writer.writerow(row)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ Questions, in this order:
               network measures just within the budget; accuracy after batch-norm recalibration only
     ours      silicut, each value function with each solver, verified within the budget; the same accuracy
     trained   the best of ours and the best two rivals, fine-tuned alike
+    latency   all networks that were trained, measured again in one run, each round of which runs every one of them once
 
 Every row reaches its CSV file in results/ when it is known, and rows that are there are not made again: the study can be
 stopped and resumed. Two processes may work on different networks. `python bench/pruning/tables.py` writes the README.
@@ -209,6 +210,7 @@ class Study:
         keys = ("network", "tool", "value", "variant", "budget")
         self.untrained = Table(scope.results / "untrained.csv", keys)
         self.fine_tuned = Table(scope.results / "trained.csv", (*keys, "seed", "epochs"))
+        self.side_by_side = Table(scope.results / "latency.csv", keys)
 
     def subject(self, name: str) -> Subject:
         return Subject(name, self.data, Cache(self.work / "cache"))
@@ -286,6 +288,27 @@ class Study:
                 if not self.fine_tuned.has(**key):
                     self._train(subject, self._network(subject, candidate, budget, setting), key)
 
+    def latency(self) -> None:
+        """Measure what was trained side by side; rows that are there are made anew, because they belong to one run."""
+        for name in [n for n in self.networks if n in TRAINED]:
+            rows = [r for r in self.fine_tuned.rows() if r["network"] == name and int(r["budget"]) in self.scope.budgets]
+            wanted = {(Candidate(name, r["tool"], r["value"], r["variant"]), int(r["budget"])) for r in rows}
+            if all(self.side_by_side.has(**candidate.key(budget)) for candidate, budget in wanted):
+                continue
+            self.side_by_side.drop(network=name)
+            self._measure_together(self.subject(name), sorted(wanted, key=str))
+
+    def _measure_together(self, subject: Subject, wanted: list[tuple[Candidate, int]]) -> None:
+        models = {"dense": to_onnx(fold_batch_norm(subject.network), batch=1)}
+        for i, (candidate, budget) in enumerate(wanted):
+            folder = candidate.folder(self.work, budget)
+            network = load_network(folder / "network.json", folder / "weights.safetensors")
+            models[str(i)] = to_onnx(fold_batch_norm(network), batch=1)
+        timings = measure(engine("onnxruntime"), models, "dense", SURELY).timings
+        for i, (candidate, budget) in enumerate(wanted):
+            t = timings[str(i)]
+            self.side_by_side.add(**candidate.key(budget), ratio=t.ratio, ratio_low=t.ratio_low, ratio_high=t.ratio_high)
+
     def _finalists(self, name: str) -> Iterator[tuple[Candidate, int, str, int]]:
         """Yield who is trained: half the latency first, seeds beyond the first last."""
         for seed in self.scope.seeds:
@@ -328,7 +351,7 @@ class Study:
 
 def main() -> None:
     """Answer the questions asked."""
-    questions = ("rivals", "ours", "trained")
+    questions = ("rivals", "ours", "trained", "latency")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path, required=True, help="folder of the binary version of CIFAR-10")
     parser.add_argument(

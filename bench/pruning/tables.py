@@ -35,7 +35,7 @@ TRAINED = """## After equal training
 
 The best of ours and the best two rivals of the tables below, 8 epochs of the same recipe, distilled from the same dense
 network, the same seeds. Differences are paired over the images (with two seeds: of the mean over seeds); the 95 % interval
-speaks of other images, not of other trainings.
+speaks of other images, not of other trainings. Latencies of a network's rows are of one run, side by side.
 """
 
 
@@ -76,6 +76,7 @@ def _interval(row: dict[str, str]) -> str:
 def trained() -> str:
     """Return the table of fine-tuned networks, ours beside each rival."""
     rows, lines = read_rows(RESULTS / "trained.csv"), []
+    together = {_method(r): r for r in read_rows(RESULTS / "latency.csv")}
     header = ["network", "budget", "method", "seeds", "measured", "MACs", "accuracy", "ours is better by (points)"]
     for network, budget in dict.fromkeys((r["network"], r["budget"]) for r in rows):
         some = [r for r in rows if (r["network"], r["budget"]) == (network, budget)]
@@ -86,11 +87,16 @@ def trained() -> str:
             first = of[method][0]
             both = _common_seeds(of[ours], of[method]) if ours and method != ours else None
             lines.append([
-                network, f"{budget} %", " ".join(method), " ".join(r["seed"] for r in of[method]), _interval(first),
+                network, f"{budget} %", " ".join(method), " ".join(r["seed"] for r in of[method]),
+                _interval(together.get(_method(first), first)),
                 percent(first["macs_frac"]), _accuracies(of[method]), difference(*both) if both else "",
             ])  # fmt: skip
     missing = "" if any(r["tool"] == "silicut" for r in rows) else "Ours are *not run* yet, so nothing can be compared.\n\n"
     return TRAINED + "\n" + missing + markdown(header, lines)
+
+
+def _method(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("network", "tool", "value", "variant", "budget"))
 
 
 def _accuracies(rows: Iterable[dict[str, str]]) -> str:
