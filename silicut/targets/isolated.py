@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -70,14 +70,19 @@ def _is_fused(network: Network, operator: Operator) -> bool:
 
 
 def isolate(network: Network, operator: Operator) -> Network:
-    """Return the network of one operator and the rectifier that follows it, its inputs made network inputs."""
-    operators = [operator]
+    """Return the network of one operator and the rectifier that follows it, its inputs made network inputs.
+
+    Where it reads a tensor whose first axis is not the batch (stacked queries, keys and values), the operators that lead to it
+    from one whose is are taken along.
+    """
+    operators = [*{o.name: o for o in _leading(network, operator)}.values(), operator]
     readers = network.consumers.get(operator.outputs[0], ())
     if len(readers) == 1 and _is_fused(network, readers[0]):
         operators.append(readers[0])
-    inputs = tuple(dict.fromkeys(name for name in operator.refs() if name in network.tensors))
-    used = {name for o in operators for name in o.refs()}
     made = {output for o in operators for output in o.outputs}
+    used = {name for o in operators for name in o.refs()}
+    read = dict.fromkeys(name for o in operators for name in o.refs() if name in network.tensors)
+    inputs = tuple(name for name in read if name not in made)
     return replace(
         network,
         inputs=inputs,
@@ -88,3 +93,11 @@ def isolate(network: Network, operator: Operator) -> Network:
         parameters={name: array for name, array in network.parameters.items() if name in used},
         trainable=network.trainable & used,
     )
+
+
+def _leading(network: Network, operator: Operator) -> Iterator[Operator]:
+    """Yield the operators between an operator and tensors that have the batch first, in order of execution."""
+    for name in operator.refs():
+        if name in network.producer and not any(size < 0 for size in network.tensors[name].shape[:1]):
+            yield from _leading(network, network.producer[name])
+            yield network.producer[name]
