@@ -72,8 +72,8 @@ def _is_fused(network: Network, operator: Operator) -> bool:
 def isolate(network: Network, operator: Operator) -> Network:
     """Return the network of one operator and the rectifier that follows it, its inputs made network inputs.
 
-    Where it reads a tensor whose first axis is not the batch (stacked queries, keys and values), the operators that lead to it
-    from one whose is are taken along.
+    Where it reads a tensor whose first axis is not the batch (stacked queries, keys and values), the operators that make it
+    of one whose first axis is are taken along.
     """
     operators = [*{o.name: o for o in _leading(network, operator)}.values(), operator]
     readers = network.consumers.get(operator.outputs[0], ())
