@@ -91,7 +91,7 @@ class _Operator(nn.Module):
     def __init__(self, attributes: Any) -> None:
         super().__init__()
         self.attributes = attributes
-        self.type = torch_type(attributes.output_format)
+        self.result_type = torch_type(attributes.output_format)
 
     def _hold(self, name: str, values: Any, dtype: torch.dtype | None = None) -> None:
         self.register_buffer(name, torch.as_tensor(values, dtype=dtype), persistent=False)
@@ -100,7 +100,8 @@ class _Operator(nn.Module):
         """Return whole numbers plus the output's zero point, saturated."""
         format = self.attributes.output_format
         shifted = values + self.attributes.output_zero_point
-        return shifted.clamp(format.min, format.max).to(self.type)
+        result: Tensor = shifted.clamp(format.min, format.max).to(self.result_type)
+        return result
 
 
 class _Weighted(_Operator):
@@ -136,7 +137,7 @@ class _Weighted(_Operator):
             shape = [1] * sums.dim()
             shape[axis] = -1
             whole = whole + self.bias.to(self._whole_type).reshape(shape)
-        return whole.to(self.type)
+        return whole.to(self.result_type)
 
 
 class _Convolution2d(_Weighted):
@@ -198,7 +199,8 @@ class _Add(_Operator):
 class _Multiply(_Operator):
     def forward(self, input: Tensor, other: Tensor) -> Tensor:
         y, z = self.attributes.input_zero_points
-        return ((input.long() - y) * (other.long() - z)).to(self.type)
+        products: Tensor = (input.long() - y) * (other.long() - z)
+        return products.to(self.result_type)
 
 
 class _Lookup(_Operator):
@@ -206,7 +208,7 @@ class _Lookup(_Operator):
 
     def __init__(self, attributes: Lookup) -> None:
         super().__init__(attributes)
-        self._hold("table", attributes.table.astype("int64"), self.type)
+        self._hold("table", attributes.table.astype("int64"), self.result_type)
 
     def forward(self, input: Tensor) -> Tensor:
         return self.table[input.long() - self.attributes.input_format.min]
@@ -253,7 +255,7 @@ class _MaxPool2d(_Operator):
         # Numbers below 2^24 are compared as float32 for speed.
         dtype = torch.float32 if max(-a.input_format.min, a.input_format.max) <= _FLOAT32_WHOLE else torch.int64
         padded = functional.pad(input.to(dtype), (left, right, top, bottom), value=a.input_format.min)
-        return functional.max_pool2d(padded, a.kernel, a.stride, 0, a.dilation).to(self.type)
+        return functional.max_pool2d(padded, a.kernel, a.stride, 0, a.dilation).to(self.result_type)
 
 
 class _SumPool2d(_Operator):
@@ -265,14 +267,14 @@ class _SumPool2d(_Operator):
         top, left, bottom, right = a.padding
         padded = functional.pad(centred, (left, right, top, bottom))
         sums = functional.avg_pool2d(padded.double(), a.kernel, a.stride, divisor_override=1)
-        return sums.to(self.type)
+        return sums.to(self.result_type)
 
     def _checked(self, sums: Tensor) -> Tensor:
         """Return sums over whole maps, whose size no proof knew when the operator was made."""
         format = self.attributes.output_format
         if sums.numel() and not format.min <= int(sums.min()) <= int(sums.max()) <= format.max:
             raise AccumulatorTooNarrow(f"sum: the whole map exceeds {format.name}; widen the accumulator")
-        return sums.to(self.type)
+        return sums.to(self.result_type)
 
 
 _MODULES: dict[type[Any], Callable[[Any], _Operator]] = {

@@ -181,8 +181,8 @@ def test_a_network_that_cannot_be_exported(says):
 
 
 DATA = [
-    ("cifar11", "data must be a known name such as 'cifar10' or 'cifar10-test', not 'cifar11'; your own is named "
-     "module:function"),
+    ("cifar11", "data must be a known name such as 'cifar10' or 'cifar10-raw' or 'cifar10-test', not 'cifar11'; "
+     "your own is named module:function"),
     ("cifar10:nowhere", "nowhere/data_batch_1.bin does not exist; give the folder of the binary version of CIFAR-10 "
      "(cifar-10-batches-bin)"),
     ("own.py:grey", "the network cannot take inputs of shape (8, 1, 8, 8) (Given groups=1, weight of size [32, 3, 3, 3], "

@@ -271,7 +271,7 @@ def test_the_whole_map_is_proven_when_it_is_known():
 
 @pytest.mark.parametrize("operator", EVERY, ids=lambda o: o.kind)
 def test_results_are_of_the_type_of_the_format(operator):
-    assert operator_module(operator).type == torch_type(operator.output_format)
+    assert operator_module(operator).result_type == torch_type(operator.output_format)
 
 
 def test_every_tensor_of_a_network_is_that_of_the_reference():

@@ -147,6 +147,9 @@ def activation_quantisations(
 ) -> dict[Site, Quantisation]:
     """Return the quantisation of every site of a plan.
 
+    What is concatenated takes the quantisation of the result where that costs it at most one bit (its range is at least
+    half as wide), so that long chains of concatenations do not round again and again.
+
     Args:
         sites: where the network is rounded.
         plan: the widths.
@@ -158,4 +161,9 @@ def activation_quantisations(
         low, high = range_of(found[site.tensor], site.bits)
         least, most = sites.limits[site.tensor]
         chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits)
+    widths = sites.widths(plan)
+    for tensor, result in reversed(sites.joined):
+        own, joint = Site(tensor, widths[tensor][0]), Site(result, widths[result][0])
+        if own.bits == joint.bits and 2 * chosen[own].scales[0] >= chosen[joint].scales[0] >= chosen[own].scales[0]:
+            chosen[own] = chosen[joint]
     return chosen

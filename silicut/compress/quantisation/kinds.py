@@ -155,14 +155,6 @@ def _adaptive_average(network: Network, operator: Operator) -> str:
     return f"its windows have several sizes ({source} to {result}); take output sizes that divide the map"
 
 
-def _mean(network: Network, operator: Operator) -> str:
-    shape = network.tensors[activations_read(network, operator)[0]].shape
-    axes = sorted(int(axis) % len(shape) for axis in operator.arguments["dim"] or ())
-    return (
-        "" if len(shape) == 4 and axes == [2, 3] else "it is a mean over other axes than those of maps; take a global pool"
-    )
-
-
 def _batch_norm(network: Network, operator: Operator) -> str:
     a = operator.arguments
     if len(network.tensors[a["input"].name].shape) != 4:
@@ -220,7 +212,6 @@ KINDS: dict[str, Kind] = {
     "batch_norm": Kind(Role.SUM, _batch_norm),
     "avg_pool2d": Kind(Role.SUM, _average),
     "adaptive_avg_pool2d": Kind(Role.SUM, _adaptive_average),
-    "mean": Kind(Role.SUM, _mean),
     **{name + tail: Kind(Role.CLAMP, _clamp) for name in _LIMITS for tail in ("", "_")},
     **{name + tail: Kind(Role.FUNCTION) for name in _FUNCTIONS for tail in ("", "_")},
     "cat": Kind(Role.JOIN, _join),
@@ -237,6 +228,7 @@ KINDS: dict[str, Kind] = {
 ADVICE = {
     "softmax": "leave it out, the largest logit decides",
     "log_softmax": "leave it out, the largest logit decides",
+    "mean": "take an average pool, or a mean over the axes of maps",
     "layer_norm": "take a batch norm",
     "group_norm": "take a batch norm",
     "instance_norm": "take a batch norm",

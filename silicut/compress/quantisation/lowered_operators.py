@@ -111,7 +111,7 @@ def _add(low: Lowering, operator: Operator) -> None:
         output_zero_point=end.zero_point,
         rounding=low.rounding,
     )
-    low.emit(step, operator.name, [first.name, second.name], end, end.name, origin=end.name)
+    low.emit(step, operator.name, [first.name, second.name], end, end.name)
 
 
 def _mul(low: Lowering, operator: Operator) -> None:
@@ -155,7 +155,7 @@ def _function(low: Lowering, operator: Operator) -> None:
         return given[operator.outputs[0]].numpy()
 
     table = Lookup.of(values, source.steps, end.steps, low.rounding)
-    low.emit(table, operator.name, [source.name], end, end.name, origin=end.name)
+    low.emit(table, operator.name, [source.name], end, end.name)
 
 
 def _cat(low: Lowering, operator: Operator) -> None:
@@ -170,12 +170,12 @@ def _cat(low: Lowering, operator: Operator) -> None:
         names.append(source.name)
     axis = int(operator.arguments["dim"]) % len(low.float.tensors[end.name].shape)
     join = Concatenate(input_formats=(end.steps.format,) * len(names), axis=axis)
-    low.emit(join, operator.name, names, end, end.name, origin=end.name)
+    low.emit(join, operator.name, names, end, end.name)
 
 
 def _moved(low: Lowering, operator: Operator, movement: IntegerOperator, output: str, part: str = "") -> None:
     source = low.numbers(activations_read(low.float, operator)[0])
-    low.emit(movement, operator.name + part, [source.name], Numbers(output, source.steps), output, origin=output)
+    low.emit(movement, operator.name + part, [source.name], Numbers(output, source.steps), output)
 
 
 def _source(low: Lowering, operator: Operator) -> Numbers:
@@ -246,7 +246,6 @@ LOWERED: dict[str, Rule] = {
     "mul": _mul,
     "avg_pool2d": _average,
     "adaptive_avg_pool2d": _average,
-    "mean": _average,
     "cat": _cat,
     "max_pool2d": _max_pool,
     "permute": _permute,

@@ -89,7 +89,7 @@ class Lowering:
     def for_layer(self, tensor: str) -> Numbers:
         """Return the integers that layers read: the tensor's own, or a narrower copy, which is made on first use."""
         at = self.sites.of[tensor]
-        own, *narrower = self.widths[at]
+        _, *narrower = self.widths[at]
         if not narrower:
             return self.numbers(tensor)
         name = f"{tensor}.uint{narrower[0]}"
@@ -99,16 +99,14 @@ class Lowering:
 
     def declare(self, name: str, steps: Quantisation, shape: tuple[int, ...], origin: str = "") -> Numbers:
         """Add a tensor and return its numbers."""
-        assert name not in self.tensors and name not in self.parameters, f"{name} is made twice"
+        assert name not in self.tensors.keys() | self.parameters.keys(), f"{name} is made twice"
         self.tensors[name] = Tensor(shape, steps.format.name)
         self.quantisations[name] = steps
         if origin:
             self.origins[name] = origin
         return Numbers(name, steps)
 
-    def emit(
-        self, operator: IntegerOperator, name: str, inputs: Sequence[str], output: Numbers, like: str, origin: str
-    ) -> None:
+    def emit(self, operator: IntegerOperator, name: str, inputs: Sequence[str], output: Numbers, like: str) -> None:
         """Add an operator and the tensor that it makes.
 
         Args:
@@ -116,11 +114,11 @@ class Lowering:
             name: its name.
             inputs: names of the tensors that it reads.
             output: name and quantisation of what it makes.
-            like: the tensor of the float network that has the same shape.
-            origin: the tensor of the float network that the result stands for, or "".
+            like: the tensor of the float network that the result stands for, but for accumulators.
         """
         made, arrays = to_network_operator(operator, name, inputs, output.name)
         source = self.float.producer[like].source if like in self.float.producer else ""
+        origin = "" if output.name == _accumulators(like) else like
         self.declare(output.name, output.steps, self.float.tensors[like].shape, origin)
         self.operators.append(replace(made, source=source))
         self.parameters |= arrays
@@ -132,8 +130,8 @@ class Lowering:
         steps = Quantisation.per_channel(ACCUMULATOR, each, axis=axis)
         if len(each) == 1:
             steps = Quantisation.per_tensor(ACCUMULATOR, float(each[0]))
-        made = Numbers(f"{like}.accumulators", steps)
-        self.emit(operator, name, inputs, made, like, origin="")
+        made = Numbers(_accumulators(like), steps)
+        self.emit(operator, name, inputs, made, like)
         return made
 
     def requantise(self, source: Numbers, target: Numbers, like: str, division: int = 1) -> None:
@@ -155,7 +153,7 @@ class Lowering:
             rounding=self.rounding,
             axis=1 if source.steps.axis is None else source.steps.axis,
         )
-        self.emit(step, f"{target.name}.requantise", [source.name], target, like, origin=like)
+        self.emit(step, f"{target.name}.requantise", [source.name], target, like)
 
     def end_of(self, operator: Operator) -> Numbers:
         """Return the name and quantisation of an operator's rounded result, that of the clamp behind it included."""
@@ -183,6 +181,11 @@ class Lowering:
             trainable=frozenset(),
         )
         return QuantisedNetwork(network, self.quantisations, self.origins)
+
+
+def _accumulators(tensor: str) -> str:
+    """Return the name of the accumulators of a tensor of the float network."""
+    return f"{tensor}.accumulators"
 
 
 def lower(

@@ -36,7 +36,8 @@ class IntegerWeights:
     @property
     def floats(self) -> NDArray[np.float32]:
         """The numbers that they stand for, in the shape of the weight."""
-        return (self.values * _along_filters(self.scales, self.values)).astype(np.float32)
+        numbers: NDArray[np.float32] = (self.values * _along_filters(self.scales, self.values)).astype(np.float32)
+        return numbers
 
 
 def _along_filters(numbers: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
@@ -78,7 +79,7 @@ def quantise_weights(
         scales: array (filters,); those of `weight_scales` by default.
 
     Example:
-        >>> made = quantise_weights(np.array([[0.5, -1.0], [3.0, 0.0]]), np.array([4, 2]))
+        >>> made = quantise_weights(np.array([[0.6, -1.0], [3.0, 0.0]]), np.array([4, 2]))
         >>> made.values.tolist(), made.format.name
         ([[4, -7], [1, 0]], 'int4_narrow')
     """

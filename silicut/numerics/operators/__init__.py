@@ -5,7 +5,7 @@ Operators that multiply return accumulators; `Requantise` makes numbers of a for
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from silicut.numerics.formats import IntegerFormat, Integers
 from silicut.numerics.operators.convolution import ACCUMULATOR, Convolution2d, Linear
@@ -33,13 +33,13 @@ class IntegerOperator(Protocol):
         """The format of the result."""
         ...
 
-    def run(self, *inputs: Integers) -> Integers:
-        """Return the result, in the type of the output's format."""
+    def run(self, *inputs: Any, **named_inputs: Any) -> Integers:
+        """Return the result, in the type of the output's format, of integer arrays, one for each input format."""
         ...
 
 
 OPERATORS: dict[str, type[IntegerOperator]] = {
-    operator.kind: operator  # type: ignore[misc]
+    operator.kind: operator
     for operator in (
         Add,
         Clamp,
