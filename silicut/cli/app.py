@@ -53,8 +53,8 @@ def _options(
     n_processes = int(os.environ.get("WORLD_SIZE", "1"))
     if n_processes > 1 and context.invoked_subcommand != "prune":
         raise ConfigError(
-            f"silicut {context.invoked_subcommand} must be run by one process, not by {n_processes}; only silicut prune shares "
-            "its work: leave torchrun out"
+            f"silicut {context.invoked_subcommand} must be run by one process, not by {n_processes}; only silicut prune "
+            "shares its work: leave torchrun out"
         )
 
 
