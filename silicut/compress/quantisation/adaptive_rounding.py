@@ -16,16 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from silicut.compress.quantisation.bias_correction import corrected
 from silicut.compress.quantisation.bits import BitPlan
 from silicut.compress.quantisation.moments import Moments, moments
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
 from silicut.compress.quantisation.walk import Change, LayerInput, layer_by_layer, with_biases, with_changed_biases
 from silicut.compress.quantisation.weights import IntegerWeights, largest_levels
+from silicut.graph import Network
 from silicut.numerics import Quantisation
 
 _STRETCH = 1.2  # h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), as in the paper
 _WARM_FRAC = 0.2  # of the iterations without the regulariser
+_MOST_WEIGHTS = 8192  # of a filter
 _BETA = (20.0, 2.0)  # the regulariser's exponent, at first and at last
 
 
@@ -71,7 +74,8 @@ def adaptively_rounded(
         sites: where the float network is rounded.
         plan: the widths.
         activations: the quantisation of each site of the plan.
-        weights: scales by the layer's name, with any rounding; layers without an entry keep their float weights.
+        weights: scales by the layer's name, with any rounding; layers without an entry keep their float weights, and those
+            with more than 8,192 weights a filter the given rounding, since their moments would not fit the memory.
         images: calibration inputs, one array of images for each input of the network; all are in memory at once.
         options: how long and how hard.
     """
@@ -81,33 +85,27 @@ def adaptively_rounded(
     quantised = simulated(sites, plan, activations, {})
     for read in layer_by_layer(sites.network, quantised, images, changes):
         name, weight = read.layer.name, read.weight
-        known = moments(sites.network, read.layer, read.exact, read.quantised)
         if name in weights:
-            limits = largest_levels(plan.filter_bits(name, len(weight)))
-            found[name] = _rounded(read, known, weights[name], limits, options or RoundingOptions())
+            found[name] = weights[name]
+            if weight[0].size <= _MOST_WEIGHTS:
+                limits = largest_levels(plan.filter_bits(name, len(weight)))
+                found[name] = _rounded(sites.network, read, weights[name], limits, options or RoundingOptions())
             weight = found[name].floats
-        changes[name] = Change(weight, _bias(read, known, weight))
+        changes[name] = corrected(read, weight)
     return Rounded(replace(sites, network=with_changed_biases(sites.network, changes)), found)
 
 
-def _bias(read: LayerInput, known: Moments, weight: np.ndarray) -> np.ndarray:
-    """Return the bias with which the layer's channels have the means of the float network."""
-    exact, quantised = (_filters(array, known) for array in (read.weight, weight))
-    shift = exact @ known.mean_exact[:, :, None] - quantised @ known.mean_quantised[:, :, None]
-    return (read.bias + shift.reshape(-1).numpy()).astype(np.float32)
-
-
-def _filters(array: np.ndarray, known: Moments) -> Tensor:
-    """Return weights, or one number for each filter, as an array (groups, n_filters, k or 1)."""
-    groups = len(known.mean_exact)
-    return torch.from_numpy(array).double().reshape(groups, len(array) // groups, -1)
-
-
 def _rounded(
-    read: LayerInput, known: Moments, given: IntegerWeights, limits: np.ndarray, options: RoundingOptions
+    network: Network, read: LayerInput, given: IntegerWeights, limits: np.ndarray, options: RoundingOptions
 ) -> IntegerWeights:
-    exact = _filters(read.weight, known) / _filters(given.scales, known)  # in steps
-    integers = best_rounding(exact, known, _filters(limits, known), options)
+    groups = int(read.layer.arguments.get("groups", 1))
+
+    def apart(array: np.ndarray) -> Tensor:
+        """Return weights, or one number for each filter, as an array (groups, n_filters, k or 1)."""
+        return torch.from_numpy(array).double().reshape(groups, len(array) // groups, -1)
+
+    known = moments(network, read.layer, read.exact, read.quantised)
+    integers = best_rounding(apart(read.weight) / apart(given.scales), known, apart(limits), options)
     return replace(given, values=integers.reshape(read.weight.shape).numpy().astype(given.values.dtype))
 
 
@@ -144,11 +142,10 @@ def _optimised(exact: Tensor, below: Tensor, quadratic: Tensor, linear: Tensor, 
     for i in range(options.n_iterations):
         soft = (torch.sigmoid(free) * _STRETCH - (_STRETCH - 1) / 2).clamp(0.0, 1.0)
         with torch.no_grad():
-            slope = 2.0 * ((below + soft) @ quadratic - linear) + options.regularisation * _pull(
-                soft, i / options.n_iterations
-            )
+            slope = 2.0 * ((below + soft) @ quadratic - linear)
+            slope += options.regularisation * _pull(soft, i / options.n_iterations)
         adam.zero_grad()
-        soft.backward(slope)
+        soft.backward(slope)  # type: ignore[no-untyped-call]
         adam.step()
     return (free > 0).float()
 

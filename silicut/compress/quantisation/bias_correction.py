@@ -16,7 +16,7 @@ from silicut.compress.quantisation.bits import BitPlan
 from silicut.compress.quantisation.moments import mean_outputs
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
-from silicut.compress.quantisation.walk import Change, layer_by_layer, with_biases, with_changed_biases
+from silicut.compress.quantisation.walk import Change, LayerInput, layer_by_layer, with_biases, with_changed_biases
 from silicut.compress.quantisation.weights import IntegerWeights
 from silicut.numerics import Quantisation
 
@@ -45,7 +45,11 @@ def corrected_biases(
     quantised = simulated(sites, plan, activations, {})
     for read in layer_by_layer(sites.network, quantised, images, changes):
         weight = weights[read.layer.name].floats if read.layer.name in weights else read.weight
-        before = mean_outputs(read.layer, read.weight, read.exact)
-        after = mean_outputs(read.layer, weight, read.quantised)
-        changes[read.layer.name] = Change(weight, (read.bias + (before - after)).astype(np.float32))
+        changes[read.layer.name] = corrected(read, weight)
     return replace(sites, network=with_changed_biases(sites.network, changes))
+
+
+def corrected(read: LayerInput, weight: np.ndarray) -> Change:
+    """Return a layer's new weight with the bias for which its channels have the means of the float network."""
+    before, after = mean_outputs(read.layer, read.weight, read.exact), mean_outputs(read.layer, weight, read.quantised)
+    return Change(weight, (read.bias + (before - after)).astype(read.bias.dtype))

@@ -99,7 +99,7 @@ def _check_own(network: Network, layer: Operator) -> None:
 
 
 def _readers(network: Network, tensor: str, n_channels: int) -> list[str]:
-    """Return the layers that read a tensor whose axis 1 are the channels of the maker, through what commutes with factors."""
+    """Return the layers that read a tensor with the maker's channels on axis 1, through what commutes with factors."""
     if tensor in network.outputs:
         raise _Refused(f"{tensor} is an output of the network")
     found = []
@@ -142,8 +142,8 @@ def equalise(network: Network, n_sweeps: int = 40) -> Equalisation:
     """Return the network with every pair's channels scaled until makers and readers have equal ranges of weights.
 
     One step gives channel c the factor s = sqrt(r1 / r2) with r1 = max|filter c| of the maker and r2 = max|weights that
-    read c|, so that both become sqrt(r1 r2); the maker's filter and bias are divided by s. Sweeps over all pairs go on until no
-    factor moves, since a depthwise layer belongs to two pairs. Channels without any weight on one side stay.
+    read c|, so that both become sqrt(r1 r2); the maker's filter and bias are divided by s. Sweeps over all pairs go on
+    until no factor moves, since a depthwise layer belongs to two pairs. Channels without any weight on one side stay.
 
     Args:
         network: with batch normalisation folded.

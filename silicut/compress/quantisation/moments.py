@@ -25,14 +25,10 @@ class Moments:
     Windows are those of one group of channels, flattened as the weights of a filter are (k numbers); float64.
 
     Attributes:
-        mean_exact: E[x], array (groups, k).
-        mean_quantised: E[q], array (groups, k).
         quantised: E[q q'] - E[q] E[q]', array (groups, k, k).
         cross: E[q x'] - E[q] E[x]', array (groups, k, k).
     """
 
-    mean_exact: Tensor
-    mean_quantised: Tensor
     quantised: Tensor
     cross: Tensor
 
@@ -53,18 +49,17 @@ def moments(network: Network, layer: Operator, exact: Tensor, quantised: Tensor)
     for x, q in zip(_windows(network, layer, exact), _windows(network, layer, quantised), strict=True):
         n += x.shape[1]
         for total, part in zip([*sums, *products], [x.sum(1), q.sum(1), q.mT @ q, q.mT @ x], strict=True):
-            total += part
-    mean_x, mean_q = (total / n for total in sums)
-    of_q, cross = (total / n for total in products)
+            total.add_(part)
+    mean_x, mean_q, of_q, cross = (total / n for total in [*sums, *products])
     outer = mean_q[:, :, None]
-    return Moments(mean_x, mean_q, of_q - outer * mean_q[:, None], cross - outer * mean_x[:, None])
+    return Moments(of_q - outer * mean_q[:, None], cross - outer * mean_x[:, None])
 
 
 def mean_outputs(layer: Operator, weight: np.ndarray, read: Tensor) -> np.ndarray:
     """Return the mean of each channel that a layer makes of what it reads, its bias left out: array (n_filters,)."""
     given, output = layer.with_arguments(input=Ref("read"), weight=Ref("weight"), bias=None), layer.outputs[0]
     total, n = np.zeros(len(weight)), 0
-    for part in read.split(max(1, _MOST_NUMBERS // (read[0].numel() * len(weight)))):
+    for part in _parts(read, read[0].numel() * len(weight)):
         values = {"read": part, "weight": torch.from_numpy(weight)}
         with torch.no_grad():
             run_operator(given, values, len(part))
@@ -82,7 +77,14 @@ def _windows(network: Network, layer: Operator, read: Tensor) -> Iterator[Tensor
     arguments, kernel = layer.arguments, network.parameters[layer.arguments["weight"].name].shape[2:]
     top, left, bottom, right = padding_of(layer, network)
     images = functional.pad(read, [left, right, top, bottom])
-    for part in images.split(max(1, _MOST_NUMBERS // (images[0].numel() * math.prod(kernel)))):
+    for part in _parts(images, images[0].numel() * math.prod(kernel)):
         columns = functional.unfold(part, kernel, arguments["dilation"], 0, arguments["stride"])
         apart = columns.reshape(len(part), int(arguments["groups"]), -1, columns.shape[-1])
         yield apart.permute(1, 0, 3, 2).flatten(1, 2)
+
+
+def _parts(images: Tensor, n_numbers: int) -> Iterator[Tensor]:
+    """Yield some images at a time, so many that with n numbers for each there are not too many."""
+    step = max(1, _MOST_NUMBERS // n_numbers)
+    for start in range(0, len(images), step):
+        yield images[start : start + step]
