@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.ranges import Histogram, RangeFunction, min_max
 from silicut.compress.quantisation.sites import Site, Sites
 from silicut.graph import Network, to_module
 from silicut.numerics import IntegerFormat, Quantisation
@@ -20,47 +21,6 @@ from silicut.records.progress import Progress, Tracker, silent
 N_BINS = 2048
 Images = Sequence[Tensor | tuple[Tensor, ...]]
 """Batches of what the network reads: a tensor, or a tuple with one for each input. They are read more than once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Histogram:
-    """How often the numbers of a tensor occurred.
-
-    Attributes:
-        low: the smallest number, the lower edge of the first bin.
-        high: the largest number, the upper edge of the last bin.
-        counts: array (bins,) over bins of equal width.
-    """
-
-    low: float
-    high: float
-    counts: NDArray[np.int64]
-
-    @property
-    def edges(self) -> NDArray[np.float64]:
-        """The edges of the bins, array (bins + 1,)."""
-        return np.linspace(self.low, self.high, len(self.counts) + 1)
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """The middle of each bin, array (bins,)."""
-        edges = self.edges
-        return (edges[:-1] + edges[1:]) / 2
-
-
-Range = tuple[float, float]
-RangeFunction = Callable[[Histogram, int], Range]
-"""Maps a histogram and a width in bits to the smallest and the largest number that integers shall reach."""
-
-
-def min_max(histogram: Histogram, _bits: int) -> Range:
-    """Return the smallest and the largest number that occurred.
-
-    Example:
-        >>> min_max(Histogram(-1.0, 3.0, np.array([1, 1])), 8)
-        (-1.0, 3.0)
-    """
-    return histogram.low, histogram.high
 
 
 def tensor_values(network: Network, tensors: Iterable[str], images: Images) -> Iterator[dict[str, Tensor]]:
