@@ -54,7 +54,8 @@ REFUSED = {
     ),
     "uneven windows": (
         lambda m, y: functional.adaptive_avg_pool2d(y, 3),
-        "has no integer form here: its windows have several sizes ((8, 8) to (3, 3)) (take output sizes that divide the map)",
+        "has no integer form here: its windows have several sizes ((8, 8) to (3, 3)) (take output sizes that divide the "
+        "map)",
     ),
     "edges of windows": (
         lambda m, y: functional.avg_pool2d(y, 3, 1, 1, count_include_pad=False),
