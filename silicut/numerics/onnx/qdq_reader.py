@@ -25,8 +25,8 @@ def from_qdq(model: Any, options: ReadOptions | None = None) -> QuantisedNetwork
     """Return the integer network that a QDQ file stands for.
 
     Requantisers round half to even, as QuantizeLinear is defined; `silicut.numerics.onnx.roundings` states it. Factors
-    become multiplier / 2^shift, off by at most 2^(1 - multiplier_bits) of themselves; what `to_qdq` wrote comes back with the
-    integers that it had. Integer tensors are called as in the file, without the endings that writers put behind.
+    become multiplier / 2^shift, off by at most 2^(1 - multiplier_bits) of themselves; what `to_qdq` wrote comes back with
+    the integers that it had. Integer tensors are called as in the file, without the endings that writers put behind.
 
     Args:
         model: path, bytes or `ModelProto`, of operator sets 11 to 23.

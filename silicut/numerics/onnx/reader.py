@@ -31,6 +31,8 @@ from silicut.records import AccumulatorTooNarrow, BadFile, ConfigError, Unsuppor
 
 _ON_GRID = 1e-3
 """How far from a whole number of steps a bound or bias may lie: float32 products of scales differ by some 1e-7 of it."""
+_SCALE_TOLERANCE = 1e-5
+"""How far, relatively, the scale of a bias may be from that of its accumulators to be the same one."""
 _ADVICE = "Files are read only where integers can do exactly what they say"
 
 
@@ -316,7 +318,7 @@ class QuantisedReader(ABC):
         steps = Steps(weight.steps.values * view.steps.one, axis)
         bias = None
         if node.has(2):
-            bias = self.on_sums_grid(self.constant(node, 2), steps, len(weight.integers), node.inputs[2])
+            bias = self._bias(node, steps, len(weight.integers))
         layer = made(
             kind,
             weight=weight.integers,
@@ -328,6 +330,12 @@ class QuantisedReader(ABC):
             **attributes,
         )
         self.emit_sums(node, layer, [view.tensor], steps)
+
+    def _bias(self, node: OnnxNode, steps: Steps, n_channels: int) -> Integers:
+        value = self.values.get(node.inputs[2])
+        if isinstance(value, Constant) and np.allclose(value.steps.values, steps.values, rtol=_SCALE_TOLERANCE, atol=0):
+            return value.integers.astype(np.int64)
+        return self.on_sums_grid(self.constant(node, 2), steps, n_channels, node.inputs[2])
 
     def on_sums_grid(self, bias: np.ndarray, steps: Steps, n_channels: int, name: str) -> Integers:
         """Return a bias in integers on the scale of accumulators."""

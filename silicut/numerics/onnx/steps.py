@@ -78,6 +78,26 @@ def single(values: Iterable[float] | NDArray[Any]) -> NDArray[np.float64]:
     return np.atleast_1d(np.asarray(values, np.float32).astype(np.float64))
 
 
+def absorbing(before: float, factors: NDArray[np.float64], after: float) -> NDArray[np.float64]:
+    """Return the float32 scales w at which a runtime's float32 product before * w / after is the factor itself.
+
+    The nearest scale gives a product that may be off by its two roundings; one of its neighbours mostly gives none.
+
+    Example:
+        >>> w = absorbing(0.1, np.array([3 / 8192]), 0.7).astype(np.float32)
+        >>> (np.float32(0.1) * w / np.float32(0.7)).item() == 3 / 8192
+        True
+    """
+    a, b = np.float32(before), np.float32(after)
+    nearest = np.asarray(factors * float(b) / float(a), np.float32)
+    best = nearest.copy()
+    for n_places in (0, 1, -1, 2, -2, 3, -3):
+        scales = nearest + n_places * np.spacing(nearest)
+        is_better = np.abs(a * scales / b - factors) < np.abs(a * best / b - factors)
+        best[is_better] = scales[is_better]
+    return best.astype(np.float64)
+
+
 def plain_name(name: str) -> str:
     """Return an integer tensor's own name: without what writers put behind that of the float tensor.
 
