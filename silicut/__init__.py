@@ -13,6 +13,7 @@ from silicut.version import __version__
 if TYPE_CHECKING:
     from silicut.compress import Plan as Plan
     from silicut.compress import Restrictions as Restrictions
+    from silicut.flows.compare import compare as compare
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -41,6 +42,7 @@ _PLACES = {
     "Recipe": "training",
     "Restrictions": "compress",
     "apply": "flows.load",
+    "compare": "flows.compare",
     "engine": "targets",
     "explain": "flows.inspect",
     "inspect": "flows.inspect",
@@ -64,6 +66,7 @@ __all__ = [
     "Restrictions",
     "__version__",
     "apply",
+    "compare",
     "engine",
     "explain",
     "inspect",

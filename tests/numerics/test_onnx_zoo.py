@@ -1,4 +1,4 @@
-"""Untrained networks of the zoo in ONNX Runtime: every operator, fed with what the runtime had, is off by one step at most."""
+"""Untrained networks of the zoo in ONNX Runtime: no operator, fed with what the runtime had, is off by more than a step."""
 
 from __future__ import annotations
 

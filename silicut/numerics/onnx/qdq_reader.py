@@ -17,6 +17,7 @@ from silicut.numerics.onnx.values import Constant, Index, Stored, View
 from silicut.numerics.operators import Clamp, Lookup
 from silicut.numerics.quantisation import Quantisation
 from silicut.numerics.quantised import QuantisedNetwork
+from silicut.records import UnsupportedModel
 
 _STORED = ("int8", "uint8", "int16", "uint16")
 
@@ -188,3 +189,23 @@ QdqReader.rules = {
     "Gather": _gather,  # type: ignore[dict-item]
     "QuantizeLinear": _quantise,  # type: ignore[dict-item]
 }
+
+
+def stored_quantisations(model: Any) -> dict[str, Quantisation]:
+    """Return what the integers of a QDQ file's stored tensors stand for, by the tensors' own names, whatever is between.
+
+    Raises:
+        BadFile, UnsupportedModel: the file cannot be opened, or a quantiser cannot be read.
+    """
+    reader = QdqReader(opened_model(model), ReadOptions())
+    found = {}
+    for node in reader.model.nodes:
+        if node.kind == "QuantizeLinear" and node.inputs[0] not in reader.known:
+            try:
+                format = reader._clipped_format(node.outputs[0], reader.storage(node))
+                target = reader.target(node, format)
+            except CannotRead as reason:
+                raise UnsupportedModel([f"node {node.name!r} ({node.kind}): {reason}"], "Export it again") from None
+            clip = (n.outputs[0] for n in reader.model.nodes if n.kind == "Clip" and n.inputs[0] == node.outputs[0])
+            found[plain_name(next(clip, node.outputs[0]))] = target
+    return found

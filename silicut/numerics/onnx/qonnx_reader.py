@@ -221,3 +221,12 @@ QonnxReader.rules = {
     "Clip": _clip,  # type: ignore[dict-item]
     **{f"{domain}.{kind}": rule for domain in DOMAINS for kind, rule in _CUSTOM.items()},
 }
+
+
+def is_qonnx(model: Any) -> bool:
+    """Tell whether a file has nodes of QONNX.
+
+    Raises:
+        BadFile, UnsupportedModel: as `from_qonnx`.
+    """
+    return any(node.kind.rpartition(".")[0] in DOMAINS for node in opened_model(model).nodes)
