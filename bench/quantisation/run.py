@@ -20,10 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import exact
+import exchange
 import torch
 from subjects import NETWORKS, Study
 
-QUESTIONS: dict[str, Callable[[Study], None]] = {"exact": exact.answer}
+QUESTIONS: dict[str, Callable[[Study], None]] = {"exact": exact.answer, "exchange": exchange.answer}
 """Each question and what answers it: a function `answer(study)` of a module in this folder."""
 
 

@@ -434,3 +434,20 @@ def test_what_a_file_cannot_say_is_refused_with_every_operator():
         with pytest.raises(UnsupportedModel) as caught:
             write(other)
         assert len(caught.value.offenders) == 7
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("FLOOR", 5), ("ROUND", 6), ("DOWN", 5)])
+def test_a_bound_off_the_grid_is_rounded_as_the_rest(mode, wanted):
+    """min(x, 2.9) in steps of 0.5: what is limited is 5.8 steps."""
+    nodes = [
+        quant("x", "a", signed=0),
+        helper.make_node("Mul", ["a", "one"], ["m"], name="m"),
+        helper.make_node("Clip", ["m", "zero", "limit"], ["c"], name="c"),
+        helper.make_node(
+            "Quant", ["c", "s", "zero", "b4"], ["y"], name="y", domain="qonnx.custom_op.general", rounding_mode=mode
+        ),
+    ]
+    constants = {**QUANT_CONSTANTS, "limit": np.float32(2.9), "b4": np.float32(4), "one": np.float32(0.75)}
+    network = from_qonnx(other_file(nodes, constants, ["y"], domain="qonnx.custom_op.general"))
+    x = np.full((1, 2, 4, 4), 200)
+    assert (run_integer(network.network, {"x": x})["y"] == wanted).all()

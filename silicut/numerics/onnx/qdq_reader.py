@@ -10,6 +10,7 @@ from silicut.graph.from_onnx.folding import CannotRead
 from silicut.graph.from_onnx.opened import OnnxNode
 from silicut.numerics.formats import IntegerFormat
 from silicut.numerics.onnx.builder import made
+from silicut.numerics.onnx.quantisers import quantise_tensor
 from silicut.numerics.onnx.reader import QuantisedReader, ReadOptions, opened_model
 from silicut.numerics.onnx.rules import RULES
 from silicut.numerics.onnx.steps import Steps, plain_name, single
@@ -114,7 +115,7 @@ def _quantise(reader: QdqReader, node: OnnxNode) -> None:
     format = reader._clipped_format(wide, reader.storage(node))
     is_clipped = format != reader.storage(node)
     clip = next((n.outputs[0] for n in reader.model.nodes if is_clipped and wide in n.inputs), wide)
-    reader.stored(node, reader.quantise(node, reader.target(node, format), plain_name(clip)))
+    reader.stored(node, quantise_tensor(reader, node, reader.target(node, format), plain_name(clip)))
 
 
 def _dequantise(reader: QdqReader, node: OnnxNode) -> None:

@@ -12,6 +12,7 @@ from silicut.graph.from_onnx.opened import OnnxNode
 from silicut.numerics.formats import IntegerFormat
 from silicut.numerics.onnx.builder import made
 from silicut.numerics.onnx.qonnx_modes import DOMAINS, MODES, commutes
+from silicut.numerics.onnx.quantisers import quantise_tensor
 from silicut.numerics.onnx.reader import QuantisedReader, ReadOptions, opened_model
 from silicut.numerics.onnx.rules import RULES, Rule
 from silicut.numerics.onnx.steps import Steps, plain_name, single
@@ -103,7 +104,7 @@ def _quant(reader: QonnxReader, node: OnnxNode) -> None:
     output = node.outputs[0]
     format, zero, clipped = _behind_clip(reader, output, format, zero, steps.one)
     target = _target(format, steps, zero)
-    tensor = reader.quantise(node, target, plain_name(clipped), rounding)
+    tensor = quantise_tensor(reader, node, target, plain_name(clipped), rounding)
     reader.values[output] = View(tensor, steps, zero)
 
 

@@ -23,10 +23,9 @@ from silicut.numerics.onnx.builder import Builder, Shape, made, output_shape
 from silicut.numerics.onnx.rules import Rule
 from silicut.numerics.onnx.steps import FORMATS, ORIGINS, Steps, plain_name, read_notes
 from silicut.numerics.onnx.values import Applied, Constant, FloatInput, Index, Joined, Stored, Sum, Value, View
-from silicut.numerics.operators import ACCUMULATOR, Add, Clamp, Concatenate, IntegerOperator, Linear, Lookup, Requantise
+from silicut.numerics.operators import ACCUMULATOR, Clamp, Concatenate, IntegerOperator, Linear
 from silicut.numerics.quantisation import Quantisation
 from silicut.numerics.quantised import QuantisedNetwork
-from silicut.numerics.rounding import Rounding
 from silicut.records import AccumulatorTooNarrow, BadFile, ConfigError, UnsupportedModel
 
 _ON_GRID = 1e-3
@@ -396,115 +395,6 @@ class QuantisedReader(ABC):
         stays = operator.kind in ("max_pool2d", "reshape", "pad", "slice") and len(after) > steps.axis
         if not stays or before[: steps.axis + 1] != after[: steps.axis + 1]:
             raise CannotRead("it moves accumulators with a scale for each channel")
-
-    # What quantisers do.
-
-    def quantise(self, node: OnnxNode, target: Quantisation, name: str, rounding: Rounding = Rounding.HALF_EVEN) -> str:
-        """Return the integer tensor that a quantiser makes of its first input.
-
-        Args:
-            node: the quantiser.
-            target: what its integers stand for.
-            name: what the tensor should be called.
-            rounding: what becomes of fractions.
-        """
-        value = self.values.get(node.inputs[0])
-        if isinstance(value, FloatInput):
-            return self._quantised_input(value, target, rounding)
-        value = self.pending(node)
-        low, high = value.low, value.high
-        ends = self._ends(target, low, high)
-        inner = name if ends is None else f"{name}/unclamped"
-        tensor = self._requantised(value, target, inner, rounding)
-        if ends is not None:
-            clamp = made(Clamp, input_format=target.format, low=ends[0], high=ends[1])
-            tensor = self.emit(f"{name}/clamp", clamp, [tensor], name, target)
-        self.builder.rename(tensor, name)
-        origin = node.inputs[0]
-        self.builder.origins.setdefault(tensor, origin)
-        return tensor
-
-    def _quantised_input(self, value: FloatInput, target: Quantisation, rounding: Rounding) -> str:
-        if rounding is not Rounding.HALF_EVEN:
-            raise CannotRead(f"it rounds an input {rounding}, and inputs are rounded half_even")
-        known = [name for name in self.builder.inputs if plain_name(name) == value.name]
-        if any(self.builder.quantisations[name] == target for name in known):
-            return known[0]
-        if known:
-            raise CannotRead(f"it quantises input {value.name!r} a second time, otherwise")
-        return self.builder.input(value.name, self._shapes[value.name], target)
-
-    def _ends(self, target: Quantisation, low: float, high: float) -> tuple[int, int] | None:
-        """Return the integers that bounds become, or None where the format has no others beyond them."""
-        format, zero = target.format, target.zero_points[0]
-        scale = np.float32(target.scales[0])
-        ends = [
-            end if math.isinf(real) else min(max(int(np.rint(np.float32(real) / scale)) + zero, format.min), format.max)
-            for real, end in ((low, format.min), (high, format.max))
-        ]
-        return None if ends == [format.min, format.max] else (ends[0], ends[1])
-
-    def _requantised(self, value: View | Sum | Joined | Applied, target: Quantisation, name: str, rounding: Rounding) -> str:
-        scale, (zero, *_) = target.scales[0], target.zero_points
-        if len(target.scales) > 1:
-            raise CannotRead("it has a scale for each channel, which activations have not")
-        if isinstance(value, View):
-            return self._requantised_view(value, target, name, rounding)
-        if isinstance(value, Joined):
-            parts = [self._requantised_view(v, target, f"{name}/part{i}", rounding) for i, v in enumerate(value.parts)]
-            join = made(Concatenate, input_formats=(target.format,) * len(parts), axis=value.axis)
-            return self.emit(name, join, parts, name, target)
-        if isinstance(value, Applied):
-            return self._table(value, target, name, rounding)
-        views = [self.settle(view, f"{name}/{part}") for view, part in ((value.a, "a"), (value.b, "b"))]
-        if not all(view.steps.is_one for view in views):
-            raise CannotRead("it adds tensors with a scale for each channel; quantise them before")
-        add = self._encoded(
-            Add,
-            (views[0].steps.one / scale, views[1].steps.one / scale),
-            input_formats=tuple(self.builder.formats[view.tensor] for view in views),
-            input_zero_points=tuple(view.zero_point for view in views),
-            output_format=target.format,
-            output_zero_point=zero,
-            rounding=rounding,
-        )
-        return self.emit(self.name_of_maker(name), add, [view.tensor for view in views], name, target)
-
-    def name_of_maker(self, name: str) -> str:
-        """Return the name of the operator that makes a tensor."""
-        return f"{name}/quantise"
-
-    def _requantised_view(self, value: View, target: Quantisation, name: str, rounding: Rounding) -> str:
-        view = value if not value.is_limited else replace(value, low=-math.inf, high=math.inf)
-        format = self.builder.formats[view.tensor]
-        same = view.steps.is_one and view.same(View("", Steps.of(target), target.zero_points[0]))
-        if same and format == target.format:
-            self.builder.quantisations[view.tensor] = target
-            return view.tensor
-        step = self._encoded(
-            Requantise,
-            (view.steps.values / target.scales[0]).tolist(),
-            input_format=format,
-            output_format=target.format,
-            input_zero_point=view.zero_point,
-            output_zero_point=target.zero_points[0],
-            rounding=rounding,
-            axis=view.steps.axis if not view.steps.is_one else 1,
-        )
-        return self.emit(self.name_of_maker(name), step, [view.tensor], name, target)
-
-    def _encoded(self, kind: Any, factors: Any, **attributes: Any) -> Any:
-        try:
-            return kind.by(factors, self.options.multiplier_bits, **attributes)
-        except (ConfigError, ValueError) as error:
-            raise CannotRead(str(error)) from None
-
-    def _table(self, value: Applied, target: Quantisation, name: str, rounding: Rounding) -> str:
-        meaning = self.meaning(value.view)
-        if not value.view.steps.is_one or meaning.format.bits > 16:
-            raise CannotRead("it reads accumulators; quantise them before")
-        lookup: Any = Lookup.of(value.function, meaning, target, rounding)
-        return self.emit(self.name_of_maker(name), lookup, [value.view.tensor], name, target)
 
 
 def opened_model(model: Any) -> OpenedModel:
