@@ -179,7 +179,10 @@ class OnnxRuntime:
             raise ConfigError(f"inputs must be {len(names)} arrays ({', '.join(names)}), not {len(inputs)}")
         for each, array in zip(expected, inputs, strict=True):
             _check_type(each, array)
-        values = self._session.run(None, dict(zip(names, inputs, strict=True)))
+        try:
+            values = self._session.run(None, dict(zip(names, inputs, strict=True)))
+        except Exception as error:
+            raise _refused(self.name, error) from error
         outputs = [output.name for output in self._session.get_outputs()]
         found = dict(zip(outputs, values, strict=True))
         return {plain_name(name): found[name] for name in self._ordered(outputs)}
@@ -229,8 +232,12 @@ def _session(proto: Any, shown: Sequence[str], name: str) -> Any:
     try:
         return onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors have no common base
-        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
-        raise BadFile(f"{name} is not an ONNX model that onnxruntime can run ({reason}); export it again") from error
+        raise _refused(name, error) from error
+
+
+def _refused(name: str, error: Exception) -> BadFile:
+    reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
+    return BadFile(f"{name} is not an ONNX model that onnxruntime can run ({reason}); export it again")
 
 
 def _onnx_runtime(subject: Any, name: str) -> Executor:

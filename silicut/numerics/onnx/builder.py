@@ -106,6 +106,10 @@ class Builder:
         if tensor not in self._names and (name == tensor or name not in self.shapes) and name not in self._names.values():
             self._names[tensor] = name
 
+    def is_named(self, tensor: str) -> bool:
+        """Tell whether a tensor has got its name in the finished network."""
+        return tensor in self._names or tensor in self.inputs
+
     def quantised(self, outputs: Sequence[str], origins: Mapping[str, str] | None) -> QuantisedNetwork:
         """Return the network, without what no output depends on.
 

@@ -100,7 +100,8 @@ class QdqReader(QuantisedReader):
         return next((f for f in _narrower(format) if (f.min, f.max) == (low, high)), format)
 
     def stored(self, node: OnnxNode, tensor: str) -> None:
-        """Say that a node makes an integer tensor."""
+        """Say that a node makes an integer tensor, which has its name already."""
+        self.builder.rename(tensor, tensor)
         self.values[node.outputs[0]] = Stored(tensor)
 
 

@@ -21,6 +21,8 @@ from silicut.records import ConfigError
 if TYPE_CHECKING:
     from silicut.numerics.onnx.reader import QuantisedReader
 
+_ONE, _NO_SHIFT = np.array([1]), np.array([0])
+
 
 def quantise_tensor(
     reader: QuantisedReader, node: OnnxNode, target: Quantisation, name: str, rounding: Rounding = Rounding.HALF_EVEN
@@ -42,6 +44,8 @@ def quantise_tensor(
     ends = _ends(target, low, high, rounding)
     inner = name if ends is None else f"{name}/unclamped"
     tensor = _requantised(reader, value, target, inner, rounding)
+    if ends is None and isinstance(value, View) and reader.builder.is_named(tensor):
+        tensor = _copied(reader, value, target, name)
     if ends is not None:
         clamp = made(Clamp, input_format=target.format, low=ends[0], high=ends[1])
         tensor = reader.emit(f"{name}/clamp", clamp, [tensor], name, target)
@@ -49,6 +53,15 @@ def quantise_tensor(
     origin = node.inputs[0]
     reader.builder.origins.setdefault(tensor, origin)
     return tensor
+
+
+def _copied(reader: QuantisedReader, value: View, target: Quantisation, name: str) -> str:
+    """Return a second tensor of the same integers, for a quantiser behind one that has said the same."""
+    ends = {"input_zero_point": value.zero_point, "output_zero_point": target.zero_points[0]}
+    step = made(
+        Requantise, multiplier=_ONE, shift=_NO_SHIFT, input_format=target.format, output_format=target.format, **ends
+    )
+    return reader.emit(_maker_name(name), step, [value.tensor], name, target)
 
 
 def _quantised_input(reader: QuantisedReader, value: FloatInput, target: Quantisation, rounding: Rounding) -> str:
