@@ -17,11 +17,11 @@ def test_random_networks_come_back(seed):
     given = {network.network.inputs[0]: quantise(images, network.inputs[0])}
     wanted = run_integer(network.network, given)
     again = [from_qdq(to_qdq(network))]
-    try:
+    if any(operator.kind == "lookup" for operator in network.network.operators):
+        with pytest.raises(UnsupportedModel, match="QONNX has no tables"):
+            to_qonnx(network)
+    else:
         again.append(from_qonnx(to_qonnx(network, batch=None)))
-    except UnsupportedModel as error:
-        assert any(operator.kind == "lookup" for operator in network.network.operators)
-        assert "QONNX has no tables" in str(error)
     for each in again:
         assert each.network.tensors == network.network.tensors
         found = run_integer(each.network, given)
