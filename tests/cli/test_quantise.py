@@ -11,7 +11,7 @@ from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.numerics import load_quantised
 from silicut.report.quantisation import QuantisationSummary
 
-FILES = {"bits.json", "integer.json", "integer.safetensors", "quantisations.json", "summary.json"}
+FILES = {"bits.json", "integer.json", "integer.safetensors", "quantisations.json", "report.html", "summary.json"}
 
 
 def quantise(*more):
