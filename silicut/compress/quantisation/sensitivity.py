@@ -1,0 +1,141 @@
+"""What each layer's widths cost in accuracy, measured one at a time: the values from which bits are searched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from silicut.compress.quantisation.bits import MAX_BITS, BitPlan, LayerBits
+from silicut.compress.quantisation.calibration import activation_quantisations
+from silicut.compress.quantisation.ranges import Histogram, RangeFunction, min_max
+from silicut.compress.quantisation.simulated import simulated
+from silicut.compress.quantisation.sites import Sites
+from silicut.compress.quantisation.walk import Walk
+from silicut.compress.quantisation.weights import IntegerWeights
+from silicut.records import Record
+from silicut.records.progress import Progress, Tracker, silent
+
+Candidates = Mapping[int, Mapping[str, IntegerWeights]]
+"""By width, the weights of every layer by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Record):
+    """How much a network's outputs change when one thing alone has fewer bits.
+
+    More bits never lose more: what was measured so is noise, and the larger loss is taken for the smaller width.
+
+    Attributes:
+        bits: the widths that were tried, increasing.
+        weights: by layer, the loss at each width of its weights.
+        activations: by tensor that layers read, the loss at each width of it.
+        loss: "kl" (mean divergence of class probabilities) or "squared error" (relative to the outputs' own squares).
+        n_images: over which losses are means.
+    """
+
+    schema: ClassVar[str] = "bit-sensitivity/1"
+    bits: tuple[int, ...]
+    weights: dict[str, tuple[float, ...]]
+    activations: dict[str, tuple[float, ...]]
+    loss: str
+    n_images: int
+
+
+def read_by_layers(sites: Sites) -> dict[str, str]:
+    """Return by layer the tensor whose rounding it reads: layers that read the same one share its width."""
+    inputs = {o.name: o.arguments["input"].name for o in sites.network.operators if o.name in sites.layers}
+    return {layer: sites.of[inputs[layer]] for layer in sites.layers}
+
+
+def measure_sensitivity(
+    sites: Sites,
+    weights: Candidates,
+    found: Mapping[str, Histogram],
+    images: Sequence[Tensor],
+    range_of: RangeFunction = min_max,
+    progress: Progress = silent,
+) -> Sensitivity:
+    """Return the loss of every layer's weights and of every tensor that layers read, each alone at each width.
+
+    Everything else stays in float. What lies before the changed place is computed once.
+
+    Args:
+        sites: where the float network is rounded.
+        weights: by width, the integer weights of all layers; these are the widths that are tried.
+        found: histograms of all tensors that round.
+        images: calibration inputs, one array of images for each input of the network.
+        range_of: which part of a histogram integers reach.
+        progress: told after each layer.
+    """
+    bits = tuple(sorted(weights))
+    lost_weights: dict[str, tuple[float, ...]] = {}
+    lost_activations: dict[str, tuple[float, ...]] = {}
+    loss = _Loss(sites, images)
+    tracker = Tracker(progress, "measure sensitivity", len(sites.layers))
+    walk = Walk(sites.network, images)
+    while not walk.is_over():
+        layer = walk.operator.name
+        if layer in sites.layers:
+            name = walk.operator.arguments["weight"].name
+            floats = [torch.from_numpy(weights[b][layer].floats) for b in bits]
+            lost_weights[layer] = _monotone([loss.of(walk.outputs({name: value})) for value in floats])
+            tracker.step()
+        walk.step()
+    for tensor in dict.fromkeys(read_by_layers(sites).values()):
+        lost_activations[tensor] = _monotone(
+            [loss.of(_rounded_alone(sites, tensor, b, found, range_of, images)) for b in bits]
+        )
+    return Sensitivity(
+        bits=bits, weights=lost_weights, activations=lost_activations, loss=loss.name, n_images=len(images[0])
+    )
+
+
+def _rounded_alone(
+    sites: Sites, tensor: str, bits: int, found: Mapping[str, Histogram], range_of: RangeFunction, images: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Return the outputs where only the layers that read a tensor read it rounded."""
+    layers = {layer: LayerBits(MAX_BITS, bits) for layer, read in read_by_layers(sites).items() if read == tensor}
+    plan = BitPlan(default=LayerBits(MAX_BITS, MAX_BITS), layers=layers)
+    chosen = activation_quantisations(sites, plan, found, range_of)
+    alone = {site: steps for site, steps in chosen.items() if site.tensor == tensor and site.bits == bits}
+    walk = Walk(simulated(sites, plan, alone, {}), images)
+    return walk.outputs({})
+
+
+class _Loss:
+    """Compares outputs with those of the float network."""
+
+    def __init__(self, sites: Sites, images: Sequence[Tensor]) -> None:
+        self._exact = Walk(sites.network, images).outputs({})
+        is_classifier = len(self._exact) == 1 and self._exact[0].ndim == 2 and self._exact[0].shape[1] > 1
+        self.name = "kl" if is_classifier else "squared error"
+
+    def of(self, outputs: Sequence[Tensor]) -> float:
+        """Return the loss of some outputs, infinite where they are not finite."""
+        if self.name == "kl":
+            exact, found = (functional.log_softmax(t[0].double(), 1) for t in (self._exact, outputs))
+            loss = float(functional.kl_div(found, exact, reduction="batchmean", log_target=True))
+        else:
+            pairs = [(e.double(), o.double()) for e, o in zip(self._exact, outputs, strict=True)]
+            total = sum(float((e**2).sum()) for e, _ in pairs)
+            loss = sum(float(((e - o) ** 2).sum()) for e, o in pairs) / max(total, 1e-300)
+        return max(0.0, loss) if math.isfinite(loss) else math.inf
+
+
+def _monotone(losses: Sequence[float]) -> tuple[float, ...]:
+    """Return losses by increasing width so that more bits never lose more; infinite ones become finite.
+
+    Example:
+        >>> _monotone([4.0, 1.0, 2.0, 0.5])
+        (4.0, 2.0, 2.0, 0.5)
+    """
+    largest = max((loss for loss in losses if math.isfinite(loss)), default=1.0)
+    finite = np.nan_to_num(np.array(losses), posinf=2.0 * largest)
+    return tuple(np.maximum.accumulate(finite[::-1])[::-1].tolist())
