@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from silicut.compress.quantisation.bias_correction import corrected
 from silicut.compress.quantisation.bits import MAX_BITS, BitPlan, LayerBits
 from silicut.compress.quantisation.calibration import activation_quantisations
 from silicut.compress.quantisation.ranges import Histogram, RangeFunction, min_max
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Sites
-from silicut.compress.quantisation.walk import Walk
+from silicut.compress.quantisation.walk import LayerInput, Walk, with_biases
 from silicut.compress.quantisation.weights import IntegerWeights
+from silicut.graph import Network
 from silicut.records import Record
 from silicut.records.progress import Progress, Tracker, silent
 
@@ -64,7 +66,8 @@ def measure_sensitivity(
 ) -> Sensitivity:
     """Return the loss of every layer's weights and of every tensor that layers read, each alone at each width.
 
-    Everything else stays in float. What lies before the changed place is computed once.
+    Everything else stays in float, but for the bias of a layer with changed weights, which keeps the means of its channels.
+    What lies before a changed layer is computed once.
 
     Args:
         sites: where the float network is rounded.
@@ -75,38 +78,44 @@ def measure_sensitivity(
         progress: told after each layer.
     """
     bits = tuple(sorted(weights))
+    loss = _Loss(sites, images)
+    tracker = Tracker(progress, "measure sensitivity", 2 * len(sites.layers))
     lost_weights: dict[str, tuple[float, ...]] = {}
     lost_activations: dict[str, tuple[float, ...]] = {}
-    loss = _Loss(sites, images)
-    tracker = Tracker(progress, "measure sensitivity", len(sites.layers))
-    walk = Walk(sites.network, images)
+    walk = Walk(with_biases(sites.network), images)
     while not walk.is_over():
         layer = walk.operator.name
         if layer in sites.layers:
-            name = walk.operator.arguments["weight"].name
-            floats = [torch.from_numpy(weights[b][layer].floats) for b in bits]
-            lost_weights[layer] = _monotone([loss.of(walk.outputs({name: value})) for value in floats])
+            changes = [_weights_alone(walk, weights[b][layer]) for b in bits]
+            lost_weights[layer] = _monotone([loss.of(walk.outputs(change)) for change in changes])
             tracker.step()
         walk.step()
-    for tensor in dict.fromkeys(read_by_layers(sites).values()):
-        lost_activations[tensor] = _monotone(
-            [loss.of(_rounded_alone(sites, tensor, b, found, range_of, images)) for b in bits]
-        )
+    for layer, tensor in read_by_layers(sites).items():
+        if tensor not in lost_activations:
+            alone = (_rounded_alone(sites, tensor, b, found, range_of) for b in bits)
+            lost_activations[tensor] = _monotone([loss.of(Walk(network, images).outputs({})) for network in alone])
+        tracker.step(layer)
     return Sensitivity(
         bits=bits, weights=lost_weights, activations=lost_activations, loss=loss.name, n_images=len(images[0])
     )
 
 
-def _rounded_alone(
-    sites: Sites, tensor: str, bits: int, found: Mapping[str, Histogram], range_of: RangeFunction, images: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """Return the outputs where only the layers that read a tensor read it rounded."""
+def _weights_alone(walk: Walk, weights: IntegerWeights) -> dict[str, Tensor]:
+    """Return the next layer's weight as integers have it, and the bias that keeps the mean of each channel."""
+    layer, values = walk.operator, walk.values
+    names = [layer.arguments[argument].name for argument in ("weight", "bias")]
+    read = values[layer.arguments["input"].name]
+    change = corrected(LayerInput(layer, read, read, *(values[name].numpy() for name in names)), weights.floats)
+    return dict(zip(names, map(torch.from_numpy, (change.weight, change.bias)), strict=True))
+
+
+def _rounded_alone(sites: Sites, tensor: str, bits: int, found: Mapping[str, Histogram], range_of: RangeFunction) -> Network:
+    """Return the network in which only the layers that read a tensor read it rounded."""
     layers = {layer: LayerBits(MAX_BITS, bits) for layer, read in read_by_layers(sites).items() if read == tensor}
     plan = BitPlan(default=LayerBits(MAX_BITS, MAX_BITS), layers=layers)
     chosen = activation_quantisations(sites, plan, found, range_of)
     alone = {site: steps for site, steps in chosen.items() if site.tensor == tensor and site.bits == bits}
-    walk = Walk(simulated(sites, plan, alone, {}), images)
-    return walk.outputs({})
+    return simulated(sites, plan, alone, {})
 
 
 class _Loss:
