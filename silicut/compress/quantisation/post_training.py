@@ -92,9 +92,9 @@ def quantise_after_training(
     methods = methods or Methods()
     sites = find_sites(equalise(network).network if methods.equalises else network)
     plan.check(sites.layers)
+    weights = nearest_weights(sites, plan, methods.scales)
     found = histograms(sites.network, sites.limits, images, progress=progress)
     activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
-    weights = nearest_weights(sites, plan, methods.scales)
     if methods.rounding == ADAPTIVE:
         rounded = adaptively_rounded(sites, plan, activations, weights, images)
         sites, weights = rounded.sites, dict(rounded.weights)
