@@ -13,6 +13,8 @@ from silicut.version import __version__
 if TYPE_CHECKING:
     from silicut.compress import Plan as Plan
     from silicut.compress import Restrictions as Restrictions
+    from silicut.compress.quantisation import BitPlan as BitPlan
+    from silicut.compress.quantisation import LayerBits as LayerBits
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from silicut.flows.prune import Pruned as Pruned
     from silicut.flows.prune import PruneOptions as PruneOptions
     from silicut.flows.prune import prune as prune
+    from silicut.flows.quantise import Methods as Methods
+    from silicut.flows.quantise import Quantised as Quantised
+    from silicut.flows.quantise import QuantiseOptions as QuantiseOptions
+    from silicut.flows.quantise import quantise as quantise
     from silicut.targets import MeasureOptions as MeasureOptions
     from silicut.targets import engine as engine
     from silicut.targets import measure as measure
@@ -33,11 +39,16 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "PAPER": "flows.prune",
+    "BitPlan": "compress.quantisation",
+    "LayerBits": "compress.quantisation",
     "MeasureOptions": "targets",
+    "Methods": "flows.quantise",
     "Plan": "compress",
     "ProfileOptions": "targets.profile",
     "PruneOptions": "flows.prune",
     "Pruned": "flows.prune",
+    "QuantiseOptions": "flows.quantise",
+    "Quantised": "flows.quantise",
     "Recipe": "training",
     "Restrictions": "compress",
     "apply": "flows.load",
@@ -49,17 +60,23 @@ _PLACES = {
     "measure": "targets",
     "profile_network": "targets.profile",
     "prune": "flows.prune",
+    "quantise": "flows.quantise",
     "sliced_optimizer_state": "training",
     "sliced_state_dict": "training",
 }
 
 __all__ = [
     "PAPER",
+    "BitPlan",
+    "LayerBits",
     "MeasureOptions",
+    "Methods",
     "Plan",
     "ProfileOptions",
     "PruneOptions",
     "Pruned",
+    "QuantiseOptions",
+    "Quantised",
     "Recipe",
     "Restrictions",
     "__version__",
@@ -72,6 +89,7 @@ __all__ = [
     "measure",
     "profile_network",
     "prune",
+    "quantise",
     "sliced_optimizer_state",
     "sliced_state_dict",
 ]

@@ -24,11 +24,16 @@ def documented_names(thing, heading):
 def test_the_names_are_those_that_are_promised():
     assert silicut.__all__ == [
         "PAPER",
+        "BitPlan",
+        "LayerBits",
         "MeasureOptions",
+        "Methods",
         "Plan",
         "ProfileOptions",
         "PruneOptions",
         "Pruned",
+        "QuantiseOptions",
+        "Quantised",
         "Recipe",
         "Restrictions",
         "__version__",
@@ -41,6 +46,7 @@ def test_the_names_are_those_that_are_promised():
         "measure",
         "profile_network",
         "prune",
+        "quantise",
         "sliced_optimizer_state",
         "sliced_state_dict",
     ]

@@ -17,6 +17,7 @@ from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
+from silicut.cli.quantise import quantise
 from silicut.records import ConfigError, OutcomeError, SilicutError
 from silicut.version import __version__
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, inspect, profile, measure, doctor):
+for command in (prune, quantise, inspect, profile, measure, doctor):
     app.command()(command)
 
 
@@ -53,8 +54,8 @@ def _options(
     n_processes = int(os.environ.get("WORLD_SIZE", "1"))
     if n_processes > 1 and context.invoked_subcommand != "prune":
         raise ConfigError(
-            f"silicut {context.invoked_subcommand} must be run by one process, not by {n_processes}; only silicut prune shares "
-            "its work: leave torchrun out"
+            f"silicut {context.invoked_subcommand} must be run by one process, not by {n_processes}; only silicut prune "
+            "shares its work: leave torchrun out"
         )
 
 

@@ -1,11 +1,16 @@
-"""Commands whose function takes one record of what was typed, however many options they have."""
+"""What was typed: commands whose function takes it as one record, its mistakes named at once, its text."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar, get_type_hints
+
+from silicut.records import ConfigError
 
 Arguments = TypeVar("Arguments")
 
@@ -34,3 +39,18 @@ def command_of(arguments: type[Arguments]) -> Callable[[Callable[[Arguments], No
 def _parameter(field: Field[Any], annotation: Any) -> inspect.Parameter:
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+@contextmanager
+def noting(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong with options to a list instead of raising it, so that all mistakes are said together."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+
+
+def typed_command() -> str:
+    """Return the text that repeats this run."""
+    arguments = [a for a in sys.argv[1:] if a not in ("--resume", "--json", "--debug")]
+    return shlex.join(["silicut", *arguments])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silicut.cli.arguments import command_of
+from silicut.cli.arguments import command_of, typed_command
 from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.cli.prune_arguments import PruneArguments
 from silicut.cli.prune_options import engines_of, options_of
@@ -67,7 +65,7 @@ class _Opened:
         result = self._pruned(self.asked.latencies[0] if self.asked.latencies else None, folder, progress)
         if not is_first():
             return
-        summary = summarise(result, Label(self.asked.network, _command()))
+        summary = summarise(result, Label(self.asked.network, typed_command()))
         page = _page(summary, folder.path)
         if self.asked.json:
             print_json(summary.to_json())
@@ -86,7 +84,7 @@ class _Opened:
         def prune_one(latency: str, inner: RunFolder) -> Pruned:
             return self._pruned(latency, inner, progress)
 
-        front = prune_front(self.asked.latencies, folder, prune_one, Label(self.asked.network, _command()))
+        front = prune_front(self.asked.latencies, folder, prune_one, Label(self.asked.network, typed_command()))
         if self.asked.json and is_first():
             print_json(front.to_json())
         elif is_first():
@@ -135,11 +133,6 @@ def _device(known: Profile, subject: Subject, cache: Cache) -> Engine:
 
     remember(known, cache)
     return Device.of(known, capture(subject.module, subject.inputs))
-
-
-def _command() -> str:
-    arguments = [a for a in sys.argv[1:] if a not in ("--resume", "--json", "--debug")]
-    return shlex.join(["silicut", *arguments])
 
 
 def _page(summary: RunSummary, folder: Path) -> str:

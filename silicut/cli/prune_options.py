@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from silicut.cli.arguments import noting
 from silicut.cli.prune_arguments import Preset, PruneArguments
 from silicut.records import ConfigError
 
@@ -26,11 +25,11 @@ def options_of(asked: PruneArguments) -> PruneOptions:
 
     problems = _budget_problems(asked)
     options = PAPER if asked.preset is Preset.paper else PruneOptions()
-    with _noting(problems):
+    with noting(problems):
         options = replace(options, measuring=options.measuring.refusing(asked.noise))
-    with _noting(problems):
+    with noting(problems):
         options = replace(options, recipe=_recipe(asked))
-    with _noting(problems):
+    with noting(problems):
         options = _with_choices(options, asked)
     if problems:
         raise ConfigError(*problems)
@@ -56,14 +55,6 @@ def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
     return chosen_engines(found, asked.batch)
 
 
-@contextmanager
-def _noting(problems: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        problems += error.problems
-
-
 def _budget_problems(asked: PruneArguments) -> list[str]:
     from silicut.flows.budget import Budget
 
@@ -74,7 +65,7 @@ def _budget_problems(asked: PruneArguments) -> list[str]:
     if (drop := asked.max_drop) is not None and not 0 <= drop < float("inf"):
         problems.append(f"max-drop must be 0 or more, not {drop:g}")
     for latency in asked.latencies:
-        with _noting(problems):
+        with noting(problems):
             Budget.parse(latency)
     return problems
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silicut.cli.console import print_note
-from silicut.records import ConfigError, SilicutError
+from silicut.records import BadFile, ConfigError, SilicutError
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,7 @@ def open_subject(
     """Build a network, give it its weights, open its data and try them once, before anything slow starts.
 
     Args:
-        network: a name of the zoo, "module:function", or the path of an ONNX file.
+        network: a name of the zoo, "module:function", the path of an ONNX file, or that of a folder of `silicut prune`.
         weights: a file, "random", or None for the weights that come with the package.
         data: as `silicut.zoo.open_data` takes it, or None.
         input_shape: "3x224x224", or None for the zoo's or the data's.
@@ -63,6 +64,8 @@ def open_subject(
     if network.endswith(".onnx"):
         given = None if input_shape is None and opened is None else _shape(network, input_shape, opened)
         module, shape = _from_file(network, weights, given, batch)
+    elif Path(network).is_dir():
+        module, shape = _from_folder(network, weights)
     else:
         module = _with_weights(network, weights).eval()
         shape = _shape(network, input_shape, opened)
@@ -118,6 +121,19 @@ def _from_file(
     if first not in (-1, batch):
         raise ConfigError(f"batch must be {first}, not {batch}: {path} has it fixed, and its images depend on each other")
     return to_module(network), tuple(rest)
+
+
+def _from_folder(folder: str, weights: str | None) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the network that `silicut prune` left in a folder, with its weights, and the shape of one input."""
+    from silicut.flows.load import load
+    from silicut.graph.storage import load_network
+
+    if not (Path(folder) / "network.json").exists():
+        raise BadFile(f"{folder} is no folder of silicut prune: it holds no network.json; give such a folder, or a network")
+    if weights is not None:
+        raise ConfigError(f"weights must be left out with {folder}, which holds them, not {weights!r}")
+    network = load_network(Path(folder) / "network.json", Path(folder) / "model.safetensors")
+    return load(folder), tuple(network.tensors[network.inputs[0]].shape[1:])
 
 
 def _opened(spec: str) -> TrainingData:

@@ -1,4 +1,4 @@
-"""What people call a model, as a module: their own, a network as data, or an ONNX file."""
+"""What people call a model, as a module (their own, a network as data, or an ONNX file), and their loaders as data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import nn
 from silicut.graph import Network, capture_onnx, to_module
 from silicut.graph.from_onnx.opened import open_model
 from silicut.records import ConfigError
+from silicut.training import Batches, TrainingData, is_training_data
+from silicut.zoo.data.loaders import LoaderData
 
 
 def as_module(model: nn.Module | Network | str | Path, inputs: torch.Tensor | Sequence[torch.Tensor]) -> nn.Module:
@@ -45,3 +47,16 @@ def _check_inputs(network: Network, examples: Sequence[torch.Tensor]) -> None:
         sizes = tuple(len(x) if size == -1 else size for size in shape)
         if sizes != tuple(x.shape):
             raise ConfigError(f"input {name!r} must be of shape {sizes}, not {tuple(x.shape)}; the batch may be fixed")
+
+
+def as_training_data(data: TrainingData | tuple[Batches, Batches] | None) -> TrainingData | None:
+    """Return data sets as they are, and two loaders as one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if data is None or is_training_data(data):
+        return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return LoaderData("data", *data)
+    raise ConfigError(f"data must be a TrainingData or (training loader, evaluation loader), not {type(data).__name__}")

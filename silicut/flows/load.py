@@ -1,5 +1,5 @@
-"""A pruned network back from its folder, and a plan carried over to another checkpoint or to what a training has gathered;
-none executes code from files."""
+"""A pruned or quantised network back from its folder, and a plan carried over to another checkpoint or to what a training
+has gathered; none executes code from files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from silicut.compress import kept_parts as parts_of_network
 from silicut.compress.own_class import smaller_own_class
 from silicut.graph import capture, to_module
 from silicut.graph.storage import load_network
+from silicut.numerics import QuantisedModule, load_quantised
+from silicut.numerics.quantised_files import STRUCTURE_FILE
+from silicut.records import ConfigError
 from silicut.training import KeptParts
 
 
 def load(folder: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.Module:
-    """Return the pruned network that a run (or `Pruned.save`) left in a folder, in evaluation mode.
+    """Return the network that a run (or `Pruned.save`, `Quantised.save`) left in a folder, in evaluation mode.
+
+    A folder of `quantise` gives its integer network, which takes and returns real numbers.
 
     Args:
         folder: holds network.json, model.safetensors and plan.json.
@@ -27,8 +32,11 @@ def load(folder: str | Path, build: Callable[[], nn.Module] | None = None) -> nn
 
     Raises:
         BadFile: a file is missing or damaged.
+        ConfigError: `build` is given for an integer network.
     """
     folder = Path(folder)
+    if (folder / STRUCTURE_FILE).exists():
+        return _integer_module(folder, build)
     network = load_network(folder / "network.json", folder / "model.safetensors")
     if build is not None:
         plan = Plan.load(folder / "plan.json")
@@ -36,6 +44,12 @@ def load(folder: str | Path, build: Callable[[], nn.Module] | None = None) -> nn
         if own is not None:
             return own.eval()
     return to_module(network)
+
+
+def _integer_module(folder: Path, build: Callable[[], nn.Module] | None) -> nn.Module:
+    if build is not None:
+        raise ConfigError(f"build must be left out with {folder}: no class of the user's computes its integers")
+    return QuantisedModule(load_quantised(folder)).eval()
 
 
 def apply(plan: Plan | str | Path, model: nn.Module, inputs: torch.Tensor | Sequence[torch.Tensor]) -> nn.Module:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from silicut.flows.as_module import as_module
+from silicut.flows.as_module import as_module, as_training_data
 from silicut.flows.budget import Budget
 from silicut.flows.options import PAPER, PruneOptions
 from silicut.flows.result import Pruned
@@ -25,8 +25,7 @@ from silicut.flows.run_folder import RunFolder
 from silicut.graph import Network
 from silicut.records import Cache, ConfigError, Progress, silent
 from silicut.targets import Engine
-from silicut.training import Batches, Loss, Metric, TrainingData, is_training_data
-from silicut.zoo.data.loaders import LoaderData
+from silicut.training import Batches, Loss, Metric, TrainingData
 
 __all__ = ["PAPER", "PruneOptions", "Pruned", "prune"]
 
@@ -90,7 +89,7 @@ def prune(  # noqa: PLR0913
         max_drop=max_drop,
         engines=chosen_engines(engine, batch),
         options=options or PruneOptions(),
-        data=_training_data(data),
+        data=as_training_data(data),
         evaluate=evaluate,
         loss=loss,
         metric=metric,
@@ -142,11 +141,3 @@ def chosen_engines(asked: Engines, batch: int) -> tuple[tuple[Engine, float], ..
     if problems:
         raise ConfigError(*problems)
     return found
-
-
-def _training_data(data: TrainingData | tuple[Batches, Batches] | None) -> TrainingData | None:
-    if data is None or is_training_data(data):
-        return data
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return LoaderData("data", *data)
-    raise ConfigError(f"data must be a TrainingData or (training loader, evaluation loader), not {type(data).__name__}")

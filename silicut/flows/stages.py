@@ -23,7 +23,7 @@ class Stage:
         name: of the step.
         score: accuracy 0..1, or what the user's function returned.
         n, n_correct: images evaluated and right; None with the user's function.
-        n_lost, n_gained: images that the dense network had right and this one wrong, and the reverse; None likewise.
+        n_lost, n_gained: images that the first network had right and this one wrong, and the reverse; None likewise.
     """
 
     name: str
@@ -72,27 +72,33 @@ class Judge:
 
 @dataclass
 class Stages:
-    """The stages of one run so far; the dense network's comes first."""
+    """The stages of one run so far.
+
+    Attributes:
+        stages: in order.
+        first: name of the stage that all others are compared with.
+    """
 
     stages: list[Stage] = field(default_factory=list)
-    _dense_right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    first: str = DENSE
+    _first_right: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def add(self, name: str, quality: dict[str, Any]) -> None:
         """Remember a stage by what `Judge.quality` returned."""
         self.stages.append(self.stage(name, quality))
 
     def stage(self, name: str, quality: dict[str, Any]) -> Stage:
-        """Return the stage, compared with the dense network image by image."""
+        """Return the stage, compared with the first one image by image."""
         if "right" not in quality:
             return Stage(name=name, score=quality["score"])
         right = np.unpackbits(np.frombuffer(bytes.fromhex(quality["right"]), np.uint8), count=quality["n"]).astype(bool)
-        if name == DENSE:
-            self._dense_right = right
+        if name == self.first:
+            self._first_right = right
         return Stage(
             name=name,
             score=float(right.mean()),
             n=len(right),
             n_correct=int(right.sum()),
-            n_lost=int((self._dense_right & ~right).sum()),
-            n_gained=int((right & ~self._dense_right).sum()),
+            n_lost=int((self._first_right & ~right).sum()),
+            n_gained=int((right & ~self._first_right).sum()),
         )

@@ -2,7 +2,7 @@
 
 Every executor of an integer network (PyTorch, ONNX Runtime, simulators, RTL) is compared with what is defined here.
 
-PyTorch is imported only on first use of `IntegerModule`.
+PyTorch is imported only on first use of `IntegerModule` and `QuantisedModule`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ from silicut.numerics.rounding import MAX_SHIFT, Overflow, Rounding, fit, round_
 from silicut.numerics.schema import from_network_operator, to_network_operator
 
 if TYPE_CHECKING:
-    from silicut.numerics.torch_module import IntegerModule
+    from silicut.numerics.torch_module import IntegerModule, QuantisedModule
 
 __all__ = [
     "ACCUMULATOR",
@@ -66,6 +66,7 @@ __all__ = [
     "Overflow",
     "Pad",
     "Quantisation",
+    "QuantisedModule",
     "QuantisedNetwork",
     "Requantise",
     "Reshape",
@@ -100,8 +101,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs PyTorch when it is first asked for."""
-    if name != "IntegerModule":
+    if name not in ("IntegerModule", "QuantisedModule"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from silicut.numerics.torch_module import IntegerModule
+    from silicut.numerics import torch_module
 
-    return IntegerModule
+    return getattr(torch_module, name)

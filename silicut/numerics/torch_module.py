@@ -1,4 +1,7 @@
-"""An integer network as a PyTorch module: the second executor, equal to `run_integer` to the bit."""
+"""An integer network as a PyTorch module: the second executor, equal to `run_integer` to the bit.
+
+`IntegerModule` maps integers to integers, `QuantisedModule` the numbers that they stand for.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 from silicut.graph import Network
 from silicut.numerics.execute import IntegerExecutor
 from silicut.numerics.formats import IntegerFormat
+from silicut.numerics.quantisation import Quantisation
+from silicut.numerics.quantised import QuantisedNetwork
 from silicut.numerics.schema import INPUTS
 from silicut.numerics.torch_operators import operator_module, torch_type
 from silicut.records import ConfigError
@@ -111,3 +116,71 @@ class IntegerModule(nn.Module):
                 )
             checked[name] = values.to(torch_type(format))
         return checked
+
+
+class QuantisedModule(nn.Module):
+    """Executes an integer network on real numbers: they are quantised, computed with as integers, and made real again.
+
+    What comes in is quantised as `quantise` does it (float32, halves to even, saturated), what comes out as `dequantise`.
+
+    Args:
+        quantised: the integer network and what its tensors stand for.
+
+    Attributes:
+        quantised: the same.
+        integers: executes it on integers.
+    """
+
+    def __init__(self, quantised: QuantisedNetwork) -> None:
+        super().__init__()
+        self.quantised, self.integers = quantised, IntegerModule(quantised.network)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return the outputs as float32 in the network's structure.
+
+        Args:
+            inputs: float tensors in the order of the network's inputs.
+        """
+        steps = zip(inputs, self.quantised.inputs, strict=True)
+        found = self.integers(*(_quantised(values, step) for values, step in steps))
+        structure, outputs = self.quantised.network.output_structure, self.quantised.outputs
+        if structure == "tensor":
+            return _real(found, outputs[0])
+        if isinstance(found, dict):
+            return {name: _real(found[name], step) for name, step in zip(structure, outputs, strict=True)}
+        return type(found)(_real(values, step) for values, step in zip(found, outputs, strict=True))
+
+    def tensors(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Return every tensor as float32, by the name of the float tensor that it stands for; the others are left out.
+
+        Args:
+            inputs: float tensors in the order of the network's inputs.
+        """
+        names, steps = self.quantised.network.inputs, self.quantised.inputs
+        given = {n: _quantised(x, step) for n, x, step in zip(names, inputs, steps, strict=True)}
+        integers, known = self.integers.run(given), self.quantised.quantisations
+        # A narrower copy that layers read comes after the tensor it was made from, which is what stands here.
+        found: dict[str, Tensor] = {}
+        for name, origin in self.quantised.origins.items():
+            found.setdefault(origin, _real(integers[name], known[name]))
+        return found
+
+
+def _quantised(values: Tensor, steps: Quantisation) -> Tensor:
+    scale, zero_point = _along_axis(values, steps)
+    whole = (values.float() / scale).round().clamp(-(2.0**62), 2.0**62)
+    return (whole.to(torch.int64) + zero_point).clamp(steps.format.min, steps.format.max)
+
+
+def _real(integers: Tensor, steps: Quantisation) -> Tensor:
+    scale, zero_point = _along_axis(integers, steps)
+    return (integers.to(torch.int64) - zero_point).float() * scale
+
+
+def _along_axis(values: Tensor, steps: Quantisation) -> tuple[Tensor, Tensor]:
+    shape = [1] * values.dim()
+    if steps.axis is not None:
+        shape[steps.axis] = -1
+    scale = torch.tensor(steps.scales, dtype=torch.float32, device=values.device)
+    zero_point = torch.tensor(steps.zero_points, dtype=torch.int64, device=values.device)
+    return scale.reshape(shape), zero_point.reshape(shape)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from silicut.report.inspection import Explanation as Explanation
     from silicut.report.inspection import Inspection as Inspection
     from silicut.report.page import render_page as render_page
+    from silicut.report.quantisation import QuantisationSummary as QuantisationSummary
+    from silicut.report.quantisation import QuantisedLayer as QuantisedLayer
+    from silicut.report.quantisation import quantisation_view as quantisation_view
     from silicut.report.summary import Epoch as Epoch
     from silicut.report.summary import FrozenSummary as FrozenSummary
     from silicut.report.summary import GroupSummary as GroupSummary
@@ -48,6 +51,7 @@ _PLACES = {
     "findings": ("Finding", "LatencyParts"),
     "inspection": ("Explanation", "Inspection"),
     "page": ("render_page",),
+    "quantisation": ("QuantisationSummary", "QuantisedLayer", "quantisation_view"),
     "summary": tuple(
         "Epoch FrozenSummary GroupSummary Latency LayerSummary NetworkSize OnnxAgreement Outcome Ratio Round RunSummary "
         "Search Stage".split()

@@ -38,7 +38,7 @@ def summary_table(summary: RunSummary) -> Group:
     if summary.engines:
         parts.append(_engine_table(summary))
     if summary.stages:
-        parts.append(_accuracy_table(summary.stages))
+        parts.append(accuracy_table(summary.stages))
     if summary.values:
         parts.append(_value_table(summary))
     parts += [Text(wording.drop_sentence(drop)) for drop in summary.drops]
@@ -170,7 +170,8 @@ def _size_rows(dense: NetworkSize, pruned: NetworkSize) -> list[tuple[str, ...]]
     ]
 
 
-def _accuracy_table(stages: tuple[Stage, ...]) -> Table:
+def accuracy_table(stages: tuple[Stage, ...]) -> Table:
+    """Return the accuracy after each stage with its interval."""
     table = headed_table("accuracy, measured", "right", "95 % interval", "images")
     for stage in stages:
         low, high = wording.wilson_interval(stage)

@@ -116,6 +116,9 @@ class _DeviceProfiler(Profiler):
             raise Unmeasured(missing)
         self._measure("sample widths", plan)
 
+    def _sample_corners(self) -> None:
+        """Measure no more: the device is visited twice, and the first plan was as long as it may be."""
+
     def _unlike(self, plan: Sequence[Mapping[str, int]], i: int) -> dict[str, int]:
         """Return random widths for check i that no plan holds, if a few draws find some."""
         rng = np.random.default_rng([self.options.seed, i])

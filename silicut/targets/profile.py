@@ -34,6 +34,7 @@ _NEGLIGIBLE_FRAC = 0.002  # of the dense latency: layers that never cost more ge
 _BATCH, _CANDIDATES = 8, 16  # networks measured between two fits, and how many each is the best of
 _REMOVED_FRAC = 0.3  # of the blocks, in every other network that checks the prediction
 _MAX_DRAWS = 20
+_CLEARLY_FRAC = 0.002  # less mean error than that of medians
 EVEN_FRACS = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)
 
 
@@ -135,7 +136,7 @@ class Profile(Record):
         n_measured: networks measured for it, validation included.
     """
 
-    schema: ClassVar[str] = "profile/2"
+    schema: ClassVar[str] = "profile/3"
     network_hash: str
     fingerprint: dict[str, Any]
     settings: EngineSettings
@@ -271,9 +272,11 @@ class Profiler:
         self.levels = {s.group: candidate_widths(dense[s.group], s.step, least) for s in staircases}
         self._sample()
         self._fit()
+        self.levels = {name: self._corners(name) for name in self.levels}
+        self._sample_corners()
+        self._fit()
         timed = self._timed_layers()
         self.overhead_ms, self.scale = self._calibrate(timed)
-        self.levels = {name: self._corners(name) for name in self.levels}
         validation = self._validate(timed)
         variables = tuple(Variable(name, levels) for name, levels in self.levels.items())
         sums = {s.name: s for layer in timed for w in (layer.inputs, layer.outputs) if (s := sum_variable(w))}
@@ -347,6 +350,19 @@ class Profiler:
             self._measure("complete tables", [widths for widths, _ in batch])
             n_done += len(batch)
 
+    def _sample_corners(self) -> None:
+        """Measure more networks where few of the first ones have only widths that turned out to be worth having.
+
+        Staircases that were probed too finely put many of them on cliffs, whose costs say little of the corners.
+        """
+        n_missing = self.options.n_samples - len(self._legal_samples())
+        if n_missing > 0:
+            rng = np.random.default_rng(self.options.seed + 20_000)
+            self._measure("sample corners", self._first_networks(rng, n_missing))
+
+    def _legal_samples(self) -> list[Sample]:
+        return [s for s in self.bench.samples() if all(w in self.levels[n] for n, w in s.widths.items())]
+
     def _most_informative(self, rng: np.random.Generator) -> tuple[dict[str, int], float]:
         """Return, of some random networks, the one whose layers are least known, and by how much they are over the limit."""
         candidates = [self._random_widths(rng) for _ in range(_CANDIDATES)]
@@ -402,13 +418,20 @@ class Profiler:
         return [la for la in self.bench.layers if most[la.name] > _NEGLIGIBLE_FRAC and la.shape.key in self.surfaces]
 
     def _calibrate(self, layers: Sequence[Layer]) -> tuple[float, float]:
-        """Return what a run takes besides its layers, and the factor on these that predicts whole networks (medians)."""
-        samples = [s for s in self.bench.samples() if all(w in self.levels[n] for n, w in s.widths.items())]
+        """Return what a run takes besides its layers, and the factor on these that predicts whole networks (medians).
+
+        Layers run faster in small networks, whose weights stay near the processor. Where that shows, both numbers are
+        those of the line through all networks.
+        """
+        samples = self._legal_samples()
         besides = [max(0.0, s.ratio - sum(s.layers_frac.values())) for s in samples]
         overhead_ms = float(np.median(besides)) * self.bench.dense_ms
         sums = np.array([sum(self._cost(layer, s.widths) for layer in layers) for s in samples])
         measured = np.array([s.ratio for s in samples]) * self.bench.dense_ms
-        return overhead_ms, float(np.median((measured - overhead_ms) / sums))
+        medians = overhead_ms, float(np.median((measured - overhead_ms) / sums))
+        line = line_through(sums, measured)
+        errors = [float(np.abs((a + b * sums) / measured - 1).mean()) for a, b in (medians, line)]
+        return line if errors[1] < errors[0] - _CLEARLY_FRAC else medians
 
     def _validate(self, layers: Sequence[Layer]) -> Validation:
         fresh = self._fresh_networks()
@@ -485,6 +508,26 @@ def axis_name(width: Width) -> str:
 def sum_variable(width: Width) -> SumVariable | None:
     """Return the sum that a width of several parts is, None for a width of one group or none."""
     return SumVariable(axis_name(width), width.parts) if len(width.parts) > 1 else None
+
+
+def line_through(sums: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+    """Return the a >= 0 and b >= 0 for which a + b sum has the least absolute errors, relative to what was measured.
+
+    Args:
+        sums, measured: (n,) positive, n >= 1.
+
+    Example:
+        >>> a, b = line_through(np.array([1.0, 2.0, 4.0, 8.0]), np.array([2.5, 4.5, 8.5, 16.5]))
+        >>> round(a, 3), round(b, 3)
+        (0.5, 2.0)
+    """
+    from scipy.optimize import linprog
+
+    n = len(sums)
+    rows = np.stack([np.full(n, sums.min()), sums], 1) / measured[:, None]  # times a / least sum and b, about 1
+    within = np.block([[rows, -np.eye(n)], [-rows, -np.eye(n)]])  # abs(rows x - 1) <= error of each
+    found = linprog(np.r_[0.0, 0.0, np.ones(n)], within, np.r_[np.ones(n), -np.ones(n)]).x
+    return float(found[0] * sums.min()), float(found[1])
 
 
 def validation(

@@ -14,6 +14,7 @@ from silicut.zoo.networks.googlenet import GoogLeNet
 from silicut.zoo.networks.mobilenet import MobileNetV2
 from silicut.zoo.networks.plain import AlexNet, LeNet5, Vgg16Bn
 from silicut.zoo.networks.resnet import BasicBlock, Bottleneck, CifarResNet, ResNet
+from silicut.zoo.networks.resnet8 import ResNet8
 from silicut.zoo.networks.squeezenet import SqueezeNet
 from silicut.zoo.networks.vit import VisionTransformer
 from silicut.zoo.packages import is_package_name, package_network
@@ -77,6 +78,7 @@ _TWO, _DEEP = (2, 2, 2, 2), (3, 4, 6, 3)
 ENTRIES: tuple[NetworkEntry, ...] = (
     *(_cifar_resnet(depth) for depth in (20, 32, 44, 56, 110)),
     *(_cifar_resnet_projection(depth) for depth in (20, 32, 44, 56, 110)),
+    _cifar("resnet8", ResNet8, "ResNet-8 of MLPerf Tiny, for images of 0..255 (data cifar10-raw)"),
     _cifar("resnet18-cifar", lambda n: ResNet(BasicBlock, _TWO, n, "cifar"), "ResNet-18 with a 3x3 stem"),
     _cifar("resnet18-half", lambda n: ResNet(BasicBlock, _TWO, n, "cifar", 32), "ResNet-18, 3x3 stem, half as wide"),
     _cifar("vgg16-bn-cifar", Vgg16Bn, "VGG-16 with batch norm for 32x32 images"),

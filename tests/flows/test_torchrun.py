@@ -103,8 +103,8 @@ def test_commands_of_one_process_refuse_several(monkeypatch, capsys, command):
     more = {"measure": ["a.onnx"], "profile": ["--network", "lenet5"], "inspect": ["lenet5"]}.get(command, [])
     assert run([command, *more]) == 2
     assert capsys.readouterr().err == (
-        f"silicut: silicut {command} must be run by one process, not by 2; only silicut prune shares its work: leave torchrun "
-        "out\n"
+        f"silicut: silicut {command} must be run by one process, not by 2; only silicut prune shares its work: "
+        "leave torchrun out\n"
     )
     monkeypatch.setenv("RANK", "1")
     assert run([command, *more]) == 2

@@ -16,7 +16,7 @@ from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError, NothingToPrune
 from silicut.targets import profile as profile_module
 from silicut.targets.isolated import IsolatedLayers
-from silicut.targets.profile import Profile, ProfileOptions, profile_network
+from silicut.targets.profile import Profile, ProfileOptions, line_through, profile_network
 from silicut.targets.samples import Bench
 from silicut.targets.staircase import probe_widths
 
@@ -135,6 +135,14 @@ def test_what_a_call_costs_is_kept_apart_from_layers(tmp_path):
     profile, _ = made(nets.Chain, tmp_path, engine)
     assert profile.overhead_ms * 1e3 == pytest.approx(500.0, rel=1e-6)
     assert profile.scale == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_line_is_found_among_outliers():
+    sums = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    measured = 0.3 + 1.1 * sums
+    measured[[2, 5]] *= (1.5, 0.7)
+    assert line_through(sums, measured) == pytest.approx((0.3, 1.1), rel=1e-6)
+    assert line_through(np.array([2.0]), np.array([3.0]))[1] >= 0
 
 
 def test_group_cost_is_that_of_the_layers_that_touch_it(chain):

@@ -52,6 +52,14 @@ def test_cifar10_test_trains_on_all(cifar10_like):
     assert x.dtype == torch.float32
 
 
+def test_raw_cifar10_holds_the_numbers_of_the_files(cifar10_like):
+    folder, _, test = cifar10_like
+    data = open_data(f"cifar10-raw:{folder}")
+    ((x, _),) = data.evaluation_batches(100)
+    assert np.array_equal(x, test[:, 1:].reshape(-1, 3, 32, 32))
+    assert (data.n_training, data.n_evaluation) == (50_000, 30)
+
+
 def test_damaged_cifar10_is_named(tmp_path):
     def message():
         with pytest.raises(BadFile) as caught:

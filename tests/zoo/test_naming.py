@@ -83,3 +83,29 @@ def test_names_that_fit_are_never_changed():
     assert known_as(weights, ["something"]) == (weights, "")
     two = {"head.weight": np.ones(1), "heads.head.weight": np.ones(2)}
     assert known_as(two, ["head.weight"]) == (two, ""), "two weights of one name"
+
+
+def keras_resnet8():
+    """Triples of a name in MLPerf Tiny's file, its name here, and whether it is a kernel."""
+    layers = ["conv1", "layer1.conv1", "layer1.conv2", "layer2.conv1", "layer2.conv2", "layer2.downsample"]
+    layers += ["layer3.conv1", "layer3.conv2", "layer3.downsample"]
+    norms = ["bn1", "layer1.bn1", "layer1.bn2", "layer2.bn1", "layer2.bn2", "layer3.bn1", "layer3.bn2"]
+    ends = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    for kind, ours in (("conv2d", layers), ("dense", ["fc"]), ("batch_normalization", norms)):
+        for i, layer in enumerate(ours):
+            theirs = kind if i == 0 else f"{kind}_{i}"
+            named = ends if kind == "batch_normalization" else {"kernel": "weight", "bias": "bias"}
+            for end, own in named.items():
+                yield f"{theirs}/{theirs}/{end}:0", f"{layer}.{own}", end == "kernel"
+
+
+def test_weights_of_keras_load_with_filters_first():
+    trained, fresh = network("resnet8"), network("resnet8")
+    arrays = arrays_of(trained)
+    keras = {}
+    for theirs, ours, is_kernel in keras_resnet8():
+        array = arrays[ours]
+        keras[theirs] = np.moveaxis(array, (0, 1), (-1, -2)) if is_kernel else array
+    assert len(keras) == len([name for name in arrays if "num_batches" not in name])
+    assert assign_weights(fresh, keras).startswith("its weights were named and laid out as Keras does")
+    assert all(torch.equal(a, b) for a, b in zip(trained.state_dict().values(), fresh.state_dict().values(), strict=True))

@@ -9,7 +9,7 @@ order of execution, each on what the quantised layers before it give; the mean o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from silicut.compress.quantisation.bias_correction import corrected
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.moments import Moments, moments
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
@@ -66,7 +67,7 @@ def adaptively_rounded(
     plan: BitPlan,
     activations: Mapping[Site, Quantisation],
     weights: Mapping[str, IntegerWeights],
-    images: Sequence[Tensor],
+    images: Images,
     options: RoundingOptions | None = None,
 ) -> Rounded:
     """Return weights on the same steps as the given ones, rounded up or down for the least error of each layer's output.
@@ -77,7 +78,7 @@ def adaptively_rounded(
         activations: the quantisation of each site of the plan.
         weights: scales by the layer's name, with any rounding; layers without an entry keep their float weights, and those
             with more than 8,192 weights a filter the given rounding, since their moments would not fit the memory.
-        images: calibration inputs, one array of images for each input of the network; all are in memory at once.
+        images: calibration batches; all are in memory at once.
         options: how long and how hard.
     """
     sites = replace(sites, network=with_biases(sites.network))

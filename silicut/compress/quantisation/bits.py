@@ -118,6 +118,18 @@ class BitPlan(Record):
         ends = {} if edges is None else dict.fromkeys((first, last), LayerBits(edges, edges))
         return cls(default=LayerBits(weight_bits, activation_bits), layers=ends)
 
+    @classmethod
+    def parse(cls, text: str) -> BitPlan:
+        """Return the plan of equal widths that "4/8" stands for: weights of 4 bits, what layers read of 8.
+
+        Raises:
+            ConfigError: it is no such text.
+        """
+        weights, slash, activations = text.partition("/")
+        if not (slash and weights.isdecimal() and activations.isdecimal()):
+            raise ConfigError(f"bits must be like 8/8 (of weights / of what layers read), not {text!r}")
+        return cls.uniform(int(weights), int(activations))
+
     def of(self, layer: str) -> LayerBits:
         """Return the widths of a layer."""
         return self.layers.get(layer, self.default)

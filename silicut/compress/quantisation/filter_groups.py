@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from silicut.compress.quantisation.bits import BitPlan, FilterGroup, LayerBits
+from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.moments import moments
 from silicut.compress.quantisation.sites import Sites
-from silicut.compress.quantisation.walk import Walk
+from silicut.compress.quantisation.walk import Walk, in_memory
 from silicut.compress.quantisation.weights import quantise_weights, weight_scales
 from silicut.graph import ChannelGroup, Channels, Network, find_channels
 from silicut.records import ConfigError
@@ -98,7 +98,7 @@ def split_filters(
     sites: Sites,
     plan: BitPlan,
     splits: Mapping[str, TwoWidths],
-    images: Sequence[Tensor],
+    images: Images,
     scales_of: ScalesOf = weight_scales,
 ) -> BitPlan:
     """Return the plan in which the filters of some layers are split: those are wide whose outputs gain most by it.
@@ -109,7 +109,7 @@ def split_filters(
         sites: where the float network is rounded.
         plan: the widths; those of the split layers' weights are replaced.
         splits: by the layer's name.
-        images: calibration inputs, one array of images for each input of the network; all are in memory at once.
+        images: calibration batches; all are in memory at once.
         scales_of: chooses the scales of weights.
 
     Raises:
@@ -118,7 +118,7 @@ def split_filters(
     if unknown := sorted(splits.keys() - set(sites.layers)):
         raise ConfigError(f"splits must name layers of the network such as {sites.layers[0]}, not {', '.join(unknown)}")
     layers, groups = dict(plan.layers), dict(plan.filter_groups)
-    walk = Walk(sites.network, images)
+    walk = Walk(sites.network, in_memory(images))
     while not walk.is_over():
         layer = walk.operator
         if layer.name in splits:

@@ -1,108 +1,126 @@
-"""Post-training quantisation from a float network to an integer one: everything that needs no labels and no training."""
+"""Post-training quantisation: from a trained network and a few hundred images to an integer network, without training."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from silicut.compress.quantisation.adaptive_rounding import RoundingOptions, adaptively_rounded
+from silicut.compress.quantisation.adaptive_rounding import adaptively_rounded
 from silicut.compress.quantisation.bias_correction import corrected_biases
 from silicut.compress.quantisation.bits import BitPlan
 from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.lowering import lower
 from silicut.compress.quantisation.ranges import RANGES, WEIGHT_SCALES
-from silicut.compress.quantisation.sites import Sites
+from silicut.compress.quantisation.sites import Site, Sites, find_sites
 from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights
-from silicut.numerics import QuantisedNetwork
+from silicut.graph import Network
+from silicut.numerics import Quantisation, QuantisedNetwork
 from silicut.records import ConfigError
+from silicut.records.progress import Progress, silent
 
-ROUNDINGS = {
-    "nearest": "to the nearest step",
-    "corrected": "to the nearest step, biases keep the means of all channels",
-    "adaptive": "up or down as the layer's output errs least (AdaRound), biases keep the means of all channels",
-}
-"""How weights are rounded, by name, in a line each."""
+ADAPTIVE, NEAREST = "adaptive", "nearest"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostTraining:
-    """How a network is quantised after training.
+class Methods:
+    """How numbers become integers where nothing is trained.
 
     Attributes:
-        ranges: a name of `RANGES`: which part of activations integers reach.
-        scales: a name of `WEIGHT_SCALES`.
-        rounding: a name of `ROUNDINGS`.
-        is_equalised: whether ranges of weights are equalised across layers first.
-        rounding_options: of adaptive rounding.
+        ranges: of activations: "min-max", "percentile", "mse" or "kl".
+        scales: of weights: "max" (nothing saturates) or "mse".
+        rounding: of weights: "nearest", or "adaptive" (up or down for the least error of the layer's output; biases are
+            corrected along with it).
+        equalises: whether channels are brought to equal ranges first, without changing what the network computes.
+        corrects_biases: whether biases take back what quantisation shifts the means of channels by.
 
     Raises:
-        ConfigError: a name is unknown; the nearest one is given.
+        ConfigError: a name is not known; all such are listed.
     """
 
-    ranges: str = "mse"
-    scales: str = "mse"
-    rounding: str = "adaptive"
-    is_equalised: bool = False
-    rounding_options: RoundingOptions = field(default_factory=RoundingOptions)
+    ranges: str = "min-max"
+    scales: str = "max"
+    rounding: str = NEAREST
+    equalises: bool = False
+    corrects_biases: bool = False
 
     def __post_init__(self) -> None:
-        known = {"ranges": list(RANGES), "scales": list(WEIGHT_SCALES), "rounding": list(ROUNDINGS)}
-        problems = []
-        for option, names in known.items():
-            given = getattr(self, option)
-            if given not in names:
-                near = difflib.get_close_matches(given, names, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                problems.append(f"{option} must be one of {', '.join(names)}, not {given!r}{hint}")
+        known = {"ranges": tuple(RANGES), "scales": tuple(WEIGHT_SCALES), "rounding": (NEAREST, ADAPTIVE)}
+        problems = [
+            f"{name} must be one of {', '.join(names)}, not {getattr(self, name)!r}"
+            for name, names in known.items()
+            if getattr(self, name) not in names
+        ]
         if problems:
             raise ConfigError(*problems)
 
 
-def integer_weights(sites: Sites, plan: BitPlan, scales: str = "mse") -> dict[str, IntegerWeights]:
-    """Return the weights of all layers, rounded to the nearest steps, by the layer's name.
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A network quantised after training.
+
+    Attributes:
+        sites: where the float network is rounded; its network is the one that integers stand for, with equalised channels
+            and corrected biases.
+        activations: the quantisation of each site.
+        quantised: the integer network.
+    """
+
+    sites: Sites
+    activations: Mapping[Site, Quantisation]
+    quantised: QuantisedNetwork
+
+
+def quantise_after_training(
+    network: Network, plan: BitPlan, images: Sequence[Tensor], methods: Methods | None = None, progress: Progress = silent
+) -> Calibrated:
+    """Return a trained network as an integer one.
+
+    Args:
+        network: what `quantisable` gave.
+        plan: the widths.
+        images: calibration batches; a network of one input.
+        methods: how; the simplest ones by default.
+        progress: told after each batch of calibration.
+
+    Raises:
+        ConfigError: the plan names what the network lacks, or there are no images.
+        AccumulatorTooNarrow: the sums of a layer could overflow 32 bits.
+    """
+    methods = methods or Methods()
+    sites = find_sites(equalise(network).network if methods.equalises else network)
+    plan.check(sites.layers)
+    weights = nearest_weights(sites, plan, methods.scales)
+    found = histograms(sites.network, sites.limits, images, progress=progress)
+    activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
+    if methods.rounding == ADAPTIVE:
+        rounded = adaptively_rounded(sites, plan, activations, weights, images)
+        sites, weights = rounded.sites, dict(rounded.weights)
+    elif methods.corrects_biases:
+        sites = corrected_biases(sites, plan, activations, weights, images)
+    return Calibrated(sites, activations, lower(sites, plan, activations, weights))
+
+
+def nearest_weights(sites: Sites, plan: BitPlan, scales: str = "max") -> dict[str, IntegerWeights]:
+    """Return the weights of every layer rounded to the nearest integers, by its name.
 
     Args:
         sites: where the float network is rounded.
         plan: the widths.
         scales: a name of `WEIGHT_SCALES`.
     """
-    found = {}
+    made = {}
     for operator in sites.network.operators:
         if operator.name in sites.layers:
             weight = sites.network.parameters[operator.arguments["weight"].name]
             bits = plan.filter_bits(operator.name, len(weight))
-            found[operator.name] = quantise_weights(weight, bits, WEIGHT_SCALES[scales](weight, bits))
-    return found
+            made[operator.name] = quantise_weights(weight, bits, WEIGHT_SCALES[scales](weight, bits))
+    return made
 
 
-def quantise_trained(
-    sites: Sites, plan: BitPlan, images: Sequence[Tensor], options: PostTraining | None = None
-) -> QuantisedNetwork:
-    """Return the integer network of a trained float one.
-
-    Args:
-        sites: where the float network is rounded.
-        plan: the widths.
-        images: calibration inputs, one array of images for each input of the network; all are in memory at once.
-        options: how; adaptive rounding by default.
-
-    Raises:
-        ConfigError: the plan names layers or filters that the network lacks, or there are no images.
-        AccumulatorTooNarrow: the sums of a layer could overflow 32 bits.
-    """
-    options = options or PostTraining()
-    if options.is_equalised:
-        sites = replace(sites, network=equalise(sites.network).network)
-    found = histograms(sites.network, sites.limits, [tuple(images)])
-    activations = activation_quantisations(sites, plan, found, RANGES[options.ranges])
-    weights = integer_weights(sites, plan, options.scales)
-    if options.rounding == "adaptive":
-        rounded = adaptively_rounded(sites, plan, activations, weights, images, options.rounding_options)
-        return lower(rounded.sites, plan, activations, rounded.weights)
-    if options.rounding == "corrected":
-        sites = corrected_biases(sites, plan, activations, weights, images)
-    return lower(sites, plan, activations, weights)
+def with_edges(plan: BitPlan, sites: Sites, bits: int) -> BitPlan:
+    """Return a plan with its first and last layer at `bits` for weights and activations, unless the plan names them."""
+    ends = BitPlan.uniform(bits, bits, edges=bits, first=sites.layers[0], last=sites.layers[-1]).layers
+    return replace(plan, layers={**ends, **plan.layers})

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from silicut.compress.quantisation.bias_correction import corrected
 from silicut.compress.quantisation.bits import MAX_BITS, BitPlan, LayerBits
-from silicut.compress.quantisation.calibration import activation_quantisations
+from silicut.compress.quantisation.calibration import Images, activation_quantisations
 from silicut.compress.quantisation.ranges import Histogram, RangeFunction, min_max
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Sites
-from silicut.compress.quantisation.walk import LayerInput, Walk, with_biases
+from silicut.compress.quantisation.walk import LayerInput, Walk, in_memory, with_biases
 from silicut.compress.quantisation.weights import IntegerWeights
 from silicut.graph import Network
 from silicut.records import Record
@@ -60,7 +60,7 @@ def measure_sensitivity(
     sites: Sites,
     weights: Candidates,
     found: Mapping[str, Histogram],
-    images: Sequence[Tensor],
+    images: Images,
     range_of: RangeFunction = min_max,
     progress: Progress = silent,
 ) -> Sensitivity:
@@ -73,16 +73,17 @@ def measure_sensitivity(
         sites: where the float network is rounded.
         weights: by width, the integer weights of all layers; these are the widths that are tried.
         found: histograms of all tensors that round.
-        images: calibration inputs, one array of images for each input of the network.
+        images: calibration batches; all are in memory at once.
         range_of: which part of a histogram integers reach.
         progress: told after each layer.
     """
     bits = tuple(sorted(weights))
-    loss = _Loss(sites, images)
+    inputs = in_memory(images)
+    loss = _Loss(sites, inputs)
     tracker = Tracker(progress, "measure sensitivity", 2 * len(sites.layers))
     lost_weights: dict[str, tuple[float, ...]] = {}
     lost_activations: dict[str, tuple[float, ...]] = {}
-    walk = Walk(with_biases(sites.network), images)
+    walk = Walk(with_biases(sites.network), inputs)
     while not walk.is_over():
         layer = walk.operator.name
         if layer in sites.layers:
@@ -93,10 +94,10 @@ def measure_sensitivity(
     for layer, tensor in read_by_layers(sites).items():
         if tensor not in lost_activations:
             alone = (_rounded_alone(sites, tensor, b, found, range_of) for b in bits)
-            lost_activations[tensor] = _monotone([loss.of(Walk(network, images).outputs({})) for network in alone])
+            lost_activations[tensor] = _monotone([loss.of(Walk(network, inputs).outputs({})) for network in alone])
         tracker.step(layer)
     return Sensitivity(
-        bits=bits, weights=lost_weights, activations=lost_activations, loss=loss.name, n_images=len(images[0])
+        bits=bits, weights=lost_weights, activations=lost_activations, loss=loss.name, n_images=len(inputs[0])
     )
 
 
@@ -121,8 +122,8 @@ def _rounded_alone(sites: Sites, tensor: str, bits: int, found: Mapping[str, His
 class _Loss:
     """Compares outputs with those of the float network."""
 
-    def __init__(self, sites: Sites, images: Sequence[Tensor]) -> None:
-        self._exact = Walk(sites.network, images).outputs({})
+    def __init__(self, sites: Sites, inputs: Sequence[Tensor]) -> None:
+        self._exact = Walk(sites.network, inputs).outputs({})
         is_classifier = len(self._exact) == 1 and self._exact[0].ndim == 2 and self._exact[0].shape[1] > 1
         self.name = "kl" if is_classifier else "squared error"
 

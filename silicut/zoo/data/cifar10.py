@@ -39,6 +39,17 @@ def cifar10_test(folder: str | Path) -> ImageData:
     return _data("cifar10-test", *_read(Path(folder)))
 
 
+def cifar10_raw(folder: str | Path) -> ImageData:
+    """Return CIFAR-10 as `cifar10_test` does, its numbers 0..255 as they are in the files, which some networks read.
+
+    Raises:
+        BadFile: the binary batches are missing, damaged, or are Python pickles.
+    """
+    training, test = _read(Path(folder))
+    as_it_is, whole = (0.0,) * 3, (1 / 255,) * 3
+    return ImageData("cifar10-raw", training, test, mean=as_it_is, std=whole, augmentation=_AUGMENTATION)
+
+
 def _data(name: str, training: Labelled, evaluation: Labelled) -> ImageData:
     return ImageData(name, training, evaluation, mean=IMAGENET_MEAN, std=IMAGENET_STD, augmentation=_AUGMENTATION)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from silicut.records import ConfigError
 from silicut.training import TrainingData
-from silicut.zoo.data.cifar10 import cifar10, cifar10_test
+from silicut.zoo.data.cifar10 import cifar10, cifar10_raw, cifar10_test
 from silicut.zoo.data.digits import digits
 from silicut.zoo.data.folders import image_folder
 from silicut.zoo.data.idx import fashion_mnist, mnist
@@ -55,6 +55,11 @@ DATA_ENTRIES: tuple[DataEntry, ...] = (
         name="cifar10-test",
         opener=cifar10_test,
         summary=f"{_CIFAR10}: trains on all 50,000 images, evaluates on the test images only",
+    ),
+    DataEntry(
+        name="cifar10-raw",
+        opener=cifar10_raw,
+        summary=f"{_CIFAR10}: as cifar10-test, with numbers of 0..255 as ResNet-8 of MLPerf Tiny reads them",
     ),
     DataEntry(name="mnist", opener=mnist, summary="MNIST's 28x28 digits from idx files"),
     DataEntry(name="fashion-mnist", opener=fashion_mnist, summary="Fashion-MNIST's 28x28 clothes from idx files"),

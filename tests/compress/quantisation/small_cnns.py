@@ -1,5 +1,6 @@
 """Random small networks of all that has an integer form, and their integer networks at random widths."""
 
+import functools
 import random
 
 import numpy as np
@@ -214,12 +215,18 @@ def random_images(seed, n=4):
     return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
+@functools.cache
+def random_sites(seed):
+    """Return a random network, and where it is rounded."""
+    module = SmallCnn(seed)
+    return module, find_sites(quantisable(capture(module, random_images(seed)[:1])))
+
+
 def random_quantised(seed, plan_of=random_plan):
     """Return a random network's sites, plan and integer network, and the module it came from."""
-    module, images = SmallCnn(seed), random_images(seed)
-    sites = find_sites(quantisable(capture(module, images[:1])))
+    module, sites = random_sites(seed)
     plan = plan_of(sites, seed)
-    found = histograms(sites.network, sites.limits, [images], n_bins=64)
+    found = histograms(sites.network, sites.limits, [random_images(seed)], n_bins=64)
     return module, sites, plan, lower(sites, plan, activation_quantisations(sites, plan, found))
 
 

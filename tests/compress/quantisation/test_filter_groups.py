@@ -151,7 +151,7 @@ def test_the_integer_network_in_order_computes_the_same(sites, images):
 
 def test_permutations_of_random_networks_compute_the_same():
     n_permuted = 0
-    for seed in range(6):
+    for seed in range(3):
         example = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
         network = fold_batch_norm(capture(randomised(RandomNetwork(seed), seed), example))
         channels = find_channels(network)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_cnns import STEPS, random_images, random_quantised, signal_to_noise_db
+from small_cnns import STEPS, random_images, random_quantised, random_sites, signal_to_noise_db
 
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.compress.quantisation.kinds import KINDS, Role
@@ -87,7 +87,7 @@ def _compare(quantised, integers, name, expected, sums):
 
 
 def test_all_steps_occur():
-    taken = set().union(*(random_quantised(seed)[0].taken for seed in range(12)))
+    taken = set().union(*(random_sites(seed)[0].taken for seed in range(12)))
     assert taken == set(STEPS)
 
 

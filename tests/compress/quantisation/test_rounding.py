@@ -19,6 +19,7 @@ from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.walk import Walk
 from silicut.graph import Ref, capture, to_module
 from silicut.numerics import dequantise, quantise, run_integer
+from silicut.records import ConfigError
 
 
 class Small(nn.Module):
@@ -231,6 +232,16 @@ def test_each_filter_keeps_to_its_own_width(small):
     assert found.weights.keys() == {"third"}
     assert np.abs(found.weights["third"].values[[0, 3, 5]]).max() == 1
     assert np.abs(found.weights["third"].values).max() == 3
+
+
+def test_images_in_batches_are_taken_together(small):
+    images, sites, plan, activations, weights = small
+    whole = corrected_biases(sites, plan, activations, weights, [images])
+    apart = corrected_biases(sites, plan, activations, weights, list(images.split(20)))
+    for name, array in whole.network.parameters.items():
+        np.testing.assert_array_equal(apart.network.parameters[name], array)
+    with pytest.raises(ConfigError, match="calibration images must be at least one batch, not none"):
+        corrected_biases(sites, plan, activations, weights, [])
 
 
 def test_what_nothing_is_said_of_stays(small):

@@ -1,0 +1,89 @@
+"""`silicut quantise`: a trained network to integers of 2..8 bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from silicut.cli.arguments import command_of, noting, typed_command
+from silicut.cli.console import print_json, print_rich, progress_bars
+from silicut.cli.quantise_arguments import QuantiseArguments
+from silicut.records import ConfigError
+
+if TYPE_CHECKING:
+    from silicut.compress.quantisation import BitPlan
+    from silicut.flows.quantise import QuantiseOptions
+
+
+@command_of(QuantiseArguments)
+def quantise(asked: QuantiseArguments) -> None:
+    """Make an integer network of a trained one, after training, and count what that costs in accuracy."""
+    plan, options = _checked(asked)
+    from silicut.cli.subject import open_subject, own_metric
+    from silicut.flows.quantise import new_folder
+    from silicut.flows.quantise import quantise as quantise_network
+    from silicut.flows.quantise_summary import Label, summary_of
+
+    new_folder(asked.out)
+    if asked.data is None:
+        raise ConfigError("data must be given with --data: ranges are found on training images")
+    subject = open_subject(asked.network, asked.weights, asked.data, asked.input_shape, 1)
+    metric = own_metric(asked.metric, subject)
+    with progress_bars(asked.json) as progress:
+        result = quantise_network(
+            subject.module,
+            subject.inputs,
+            plan,
+            data=subject.data,
+            metric=metric,
+            options=options,
+            progress=progress,
+        )
+    label = Label(asked.network, typed_command())
+    result.save(asked.out, label)
+    summary = summary_of(result, label)
+    if asked.json:
+        print_json(summary.to_json())
+        return
+    from silicut.report.quantisation import quantisation_view
+
+    print_rich(quantisation_view(summary), f"results: {asked.out}")
+
+
+def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
+    """Return what was asked besides the network.
+
+    Raises:
+        ConfigError: every wrong option.
+    """
+    from silicut.compress.quantisation import BitPlan
+    from silicut.flows.quantise import Methods, QuantiseOptions
+
+    problems: list[str] = []
+    plan, methods, options = BitPlan.uniform(8, 8), Methods(), QuantiseOptions()
+    with noting(problems):
+        plan = _plan(asked)
+    with noting(problems):
+        methods = Methods(
+            ranges=asked.ranges,
+            scales=asked.scales,
+            rounding=asked.rounding,
+            equalises=asked.equalise,
+            corrects_biases=asked.correct_biases,
+        )
+    with noting(problems):
+        options = QuantiseOptions(
+            methods=methods, n_calibration=asked.calibration, edge_bits=asked.edge_bits, seed=asked.seed
+        )
+    if problems:
+        raise ConfigError(*problems)
+    return plan, options
+
+
+def _plan(asked: QuantiseArguments) -> BitPlan:
+    from silicut.compress.quantisation import BitPlan
+
+    if asked.bits_file is None:
+        return BitPlan.parse(asked.bits or "8/8")
+    if asked.bits is not None:
+        raise ConfigError("what is asked must be --bits or --bits-file, not both")
+    return BitPlan.load(asked.bits_file)

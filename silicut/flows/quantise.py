@@ -1,0 +1,218 @@
+"""Quantise a trained network to integers, after training, and count what that costs.
+
+capture -> fold -> calibrate -> lower -> count right images, in float and in integers, image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from silicut.compress.quantisation import BitPlan, find_sites, quantisable
+from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS
+from silicut.compress.quantisation.noise import signal_to_noise_db
+from silicut.compress.quantisation.post_training import Calibrated, Methods, quantise_after_training, with_edges
+from silicut.flows.as_module import as_module, as_training_data
+from silicut.flows.quantise_summary import Label, summary_of
+from silicut.flows.stages import Judge, Stage, Stages
+from silicut.graph import Network, capture
+from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised
+from silicut.records import ConfigError, OutputExists, Progress, silent
+from silicut.records.progress import Tracker
+from silicut.training import Batches, Metric, TrainingData
+
+__all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
+
+FLOAT, INTEGER = "float", "integer"
+BITS_FILE, SUMMARY_FILE = "bits.json", "summary.json"
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantiseOptions:
+    """What to ask of a quantisation besides network, bits and data.
+
+    Attributes:
+        methods: how numbers become integers.
+        n_calibration: training images on which ranges are found.
+        edge_bits: of weights and inputs of the first and the last layer where the bits do not name them; None for those of
+            the other layers.
+        seed: of the choice of calibration images.
+
+    Raises:
+        ConfigError: everything that is wrong, at construction.
+    """
+
+    methods: Methods = field(default_factory=Methods)
+    n_calibration: int = 512
+    edge_bits: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.n_calibration >= 1:
+            problems.append(f"n_calibration must be 1 or more, not {self.n_calibration}")
+        if self.edge_bits is not None and not MIN_BITS <= self.edge_bits <= MAX_BITS:
+            problems.append(f"edge_bits must be {MIN_BITS}..{MAX_BITS}, not {self.edge_bits}")
+        if self.seed < 0:
+            problems.append(f"seed must be 0 or more, not {self.seed}")
+        if problems:
+            raise ConfigError(*problems)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quantised:
+    """The result of a quantisation.
+
+    Attributes:
+        network: the integer network, and what its integers stand for.
+        plan: the widths.
+        calibrated: where the float network is rounded, and to what.
+        stages: quality in float and in integers; empty without data.
+        noise_db: signal-to-noise ratio of every rounded tensor, by its name in the float network.
+        options: what was asked.
+        dense: the float network as it came.
+    """
+
+    network: QuantisedNetwork
+    plan: BitPlan
+    calibrated: Calibrated
+    stages: tuple[Stage, ...]
+    noise_db: dict[str, float]
+    options: QuantiseOptions
+    dense: Network
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The integer network as a module that maps real numbers to real numbers."""
+        return QuantisedModule(self.network).eval()
+
+    def save(self, folder: str | Path, label: Label | None = None) -> Path:
+        """Write the integer network, bits.json and summary.json into a new or empty folder; return its path.
+
+        Args:
+            folder: made when needed.
+            label: what a person calls the run, for the summary.
+
+        Raises:
+            OutputExists: the folder holds something.
+        """
+        folder = new_folder(folder)
+        save_quantised(self.network, folder)
+        self.plan.save(folder / BITS_FILE)
+        summary_of(self, label or Label("", "")).save(folder / SUMMARY_FILE)
+        return folder
+
+
+def new_folder(folder: str | Path) -> Path:
+    """Return the path of a folder for results, which nothing is in; it is not made.
+
+    Raises:
+        OutputExists: it is a file or holds something.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputExists(f"{folder} is a file; choose a new folder for the results")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputExists(f"{folder} is not empty and nothing in it was changed; choose a new folder")
+    return folder
+
+
+def quantise(  # noqa: PLR0913
+    model: nn.Module | Network | str | Path,
+    inputs: Tensor | Sequence[Tensor],
+    bits: str | BitPlan = "8/8",
+    *,
+    data: TrainingData | tuple[Batches, Batches] | None = None,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    metric: Metric | None = None,
+    options: QuantiseOptions | None = None,
+    progress: Progress = silent,
+) -> Quantised:
+    """Make an integer network of a trained one: every number an integer of 2..8 bits, every step exact.
+
+    Args:
+        model: the trained network, which is not changed: a module (a pruned one, for instance), a `Network`, or the path of
+            an ONNX file.
+        inputs: one example tensor, batch first. Without data ranges are found on it, so it should be some hundred images.
+        bits: "4/8" for weights of 4 bits on tensors of 8, or a plan by layer.
+        data: to find ranges on (training images) and to count on (evaluation images), such as (training loader, evaluation
+            loader) of (images, labels).
+        evaluate: the user's own quality of a module; by default accuracy on the data.
+        metric: which outputs count as right; top-1 by default.
+        options: everything else.
+        progress: told every step.
+
+    Raises:
+        UnsupportedModel: the network cannot be captured, or operators have no integer form; all of them are listed.
+        ConfigError: bits or options do not fit the network.
+        AccumulatorTooNarrow: the sums of a layer could overflow 32 bits.
+    """
+    options, module = options or QuantiseOptions(), as_module(model, inputs)
+    training_data = as_training_data(data)
+    dense = capture(module, inputs)
+    network = _of_one_input(quantisable(dense))
+    plan = _plan(bits, network, options)
+    images = _calibration_images(training_data, inputs, options)
+    calibrated = quantise_after_training(network, plan, images, options.methods, progress)
+    judge = Judge(training_data, evaluate, metric)
+    unseen = images[0] if training_data is None else next(training_data.evaluation_batches(_BATCH))[0]
+    return Quantised(
+        network=calibrated.quantised,
+        plan=plan,
+        calibrated=calibrated,
+        stages=_stages(judge, module, QuantisedModule(calibrated.quantised), progress),
+        noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
+        options=options,
+        dense=dense,
+    )
+
+
+def _of_one_input(network: Network) -> Network:
+    shapes = [network.tensors[name].shape for name in network.inputs]
+    if len(shapes) != 1:
+        raise ConfigError(f"the network must have one input to be quantised, not {len(shapes)}")
+    if shapes[0][0] != -1:
+        raise ConfigError(f"the network must take any number of images, not {shapes[0][0]} at once; leave its batch free")
+    return network
+
+
+def _plan(bits: str | BitPlan, network: Network, options: QuantiseOptions) -> BitPlan:
+    sites = find_sites(network)
+    if not sites.layers:
+        raise ConfigError("the network must have a convolution or a linear layer to be quantised, not none")
+    plan = BitPlan.parse(bits) if isinstance(bits, str) else bits
+    plan.check(sites.layers)
+    return plan if options.edge_bits is None else with_edges(plan, sites, options.edge_bits)
+
+
+def _calibration_images(
+    data: TrainingData | None, inputs: Tensor | Sequence[Tensor], options: QuantiseOptions
+) -> list[Tensor]:
+    if data is None:
+        given = inputs if isinstance(inputs, Tensor) else inputs[0]
+        return [given[start : start + _BATCH] for start in range(0, len(given), _BATCH)]
+    return list(_first(data.training_batches(0, _BATCH, options.seed), options.n_calibration))
+
+
+def _first(batches: Iterator[tuple[Tensor, Tensor]], n: int) -> Iterator[Tensor]:
+    """Yield batches of n images in all, or of as many as there are."""
+    for x, _ in batches:
+        yield x[:n]
+        n -= len(x)
+        if n <= 0:
+            return
+
+
+def _stages(judge: Judge, module: nn.Module, integer: nn.Module, progress: Progress) -> tuple[Stage, ...]:
+    if not judge.is_able:
+        return ()
+    stages, tracker = Stages(first=FLOAT), Tracker(progress, "evaluate", 2)
+    for name, each in ((FLOAT, module), (INTEGER, integer)):
+        stages.add(name, judge.quality(each))
+        tracker.step(f"{name}: {stages.stages[-1].score:.2%}" if judge.own is None else "")
+    return tuple(stages.stages)
