@@ -1,6 +1,6 @@
 """How right are networks quantised after training, by method and width, and is mixed precision better than uniform?
 
-Rows of `post_training`: one network, method and pair of widths, counted image by image against the float network. Rows of
+Rows of `ptq`: one network, method and pair of widths, counted image by image against the float network. Rows of
 `mixed`: widths searched within the bit operations of a uniform plan (its first and last layer at 8 bits), counted against
 that uniform plan; both are rounded in the same way on the same images.
 """
@@ -82,7 +82,7 @@ class _Judge:
 
 
 def _by_method(study: Study, subject: Subject) -> None:
-    rows, judge = study.table("post_training", ("network", "bits", "method")), _Judge(study, subject)
+    rows, judge = study.table("ptq", ("network", "bits", "method")), _Judge(study, subject)
     for bits in WIDTHS[:2] if study.is_quick else WIDTHS:
         for method, methods in METHODS.items():
             key = {"network": subject.name, "bits": f"{bits}/{bits}", "method": method}
