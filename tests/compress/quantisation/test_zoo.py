@@ -1,4 +1,4 @@
-"""Convolutional networks of the zoo become integer ones that both executors agree on and that stay close to the float ones."""
+"""Convolutional networks of the zoo become integer ones that both executors agree on, close to the float ones."""
 
 import numpy as np
 import pytest
