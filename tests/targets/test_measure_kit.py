@@ -45,7 +45,9 @@ def test_what_a_kit_measures_is_a_measurement_like_any_other(kit, models):
     assert found.settings == engine(batch=2).settings
     assert found.fingerprint == engine(batch=2).fingerprint()
     assert (found.reference, found.options, found.n_rounds) == ("large", QUICK, 6)
-    assert {name: timing.model_hash for name, timing in found.timings.items()} == {n: model_hash(m) for n, m in models.items()}
+    assert {name: timing.model_hash for name, timing in found.timings.items()} == {
+        n: model_hash(m) for n, m in models.items()
+    }
     assert found.timings["large"].ratio == 1
     assert 0 < found.timings["small"].ratio < 0.9
     assert found.timings["small"].n == 6 * QUICK.runs_per_round
@@ -101,7 +103,7 @@ def test_wrong_kits_are_refused(tmp_path, models):
         write_measure_kit(tmp_path, models, "large", engine())
     with pytest.raises(ConfigError, match="engine must be one of onnxruntime, onnxruntime-int8, openvino for a device kit"):
         write_measure_kit(tmp_path / "kit", models, "large", engine("pytorch"))
-    with pytest.raises(ConfigError, match="^reference must be one of 'large', 'small', not 'dense'$"):
+    with pytest.raises(ConfigError, match=r"^reference must be one of 'large', 'small', not 'dense'$"):
         write_measure_kit(tmp_path / "kit", models, "dense", engine())
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(BadFile):
