@@ -55,7 +55,7 @@ def test_groups_are_proved(subject):
 def residual_blocks(module):
     """Residual blocks by the path that their layers share, which in MobileNetV2 lies one deeper."""
     parts = dict(module.named_modules())
-    found = {n: part for n, part in parts.items() if type(part).__name__ in ("BasicBlock", "Bottleneck")}
+    found = {n: part for n, part in parts.items() if type(part).__name__ in ("BasicBlock", "Bottleneck", "_Block")}
     return found | {f"{n}.conv": part for n, part in parts.items() if getattr(part, "_has_shortcut", False)}
 
 
