@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from silicut.compress.quantisation import BitPlan
+    from silicut.compress.quantisation.bits import BitBudget
     from silicut.flows.quantise import QuantiseOptions
     from silicut.report.quantisation import QuantisationSummary
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @command_of(QuantiseArguments)
 def quantise(asked: QuantiseArguments) -> None:
     """Make an integer network of a trained one, after training, and count what that costs in accuracy."""
-    plan, options = _checked(asked)
+    bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
     from silicut.flows.quantise import new_folder
     from silicut.flows.quantise import quantise as quantise_network
@@ -35,7 +36,7 @@ def quantise(asked: QuantiseArguments) -> None:
         result = quantise_network(
             subject.module,
             subject.inputs,
-            plan,
+            bits,
             data=subject.data,
             metric=metric,
             options=options,
@@ -63,7 +64,7 @@ def _page(summary: QuantisationSummary, folder: Path) -> str:
         return f"none, {error}"
 
 
-def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
+def _checked(asked: QuantiseArguments) -> tuple[BitPlan | BitBudget, QuantiseOptions]:
     """Return what was asked besides the network.
 
     Raises:
@@ -73,9 +74,10 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
     from silicut.flows.quantise import Methods, QuantiseOptions
 
     problems: list[str] = []
-    plan, methods, options = BitPlan.uniform(8, 8), Methods(), QuantiseOptions()
+    bits: BitPlan | BitBudget = BitPlan.uniform(8, 8)
+    methods, options = Methods(), QuantiseOptions()
     with noting(problems):
-        plan = _plan(asked)
+        bits = _bits(asked)
     with noting(problems):
         methods = Methods(
             ranges=asked.ranges,
@@ -90,14 +92,15 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
         )
     if problems:
         raise ConfigError(*problems)
-    return plan, options
+    return bits, options
 
 
-def _plan(asked: QuantiseArguments) -> BitPlan:
+def _bits(asked: QuantiseArguments) -> BitPlan | BitBudget:
     from silicut.compress.quantisation import BitPlan
+    from silicut.compress.quantisation.bits import BitBudget
 
-    if asked.bits_file is None:
-        return BitPlan.parse(asked.bits or "8/8")
-    if asked.bits is not None:
-        raise ConfigError("what is asked must be --bits or --bits-file, not both")
-    return BitPlan.load(asked.bits_file)
+    if sum(given is not None for given in (asked.bits, asked.bits_file, asked.search)) > 1:
+        raise ConfigError("what is asked must be one of --bits, --bits-file and --search, not several")
+    if asked.search is not None:
+        return BitBudget.parse(asked.search)
+    return BitPlan.parse(asked.bits or "8/8") if asked.bits_file is None else BitPlan.load(asked.bits_file)
