@@ -71,7 +71,9 @@ def _passed(gradient: Tensor, steps: Tensor, low: Limit, high: Limit) -> Tensor:
     """Return the gradient of what does not saturate, 0 elsewhere."""
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return gradient * ((steps > low) & (steps < high))
-    return torch.ops.aten.hardtanh_backward.default(gradient, steps, low, high)  # type: ignore[no-any-return]
+    passed = torch.empty_like(steps)  # in their memory order, which the operator's own result would not have
+    torch.ops.aten.hardtanh_backward.grad_input(gradient, steps, low, high, grad_input=passed)
+    return passed
 
 
 def _gradient_scale(low: Limit, high: Limit, n: int, step: Tensor) -> float | Tensor:
