@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from silicut.compress import Restrictions as Restrictions
     from silicut.compress.quantisation import BitPlan as BitPlan
     from silicut.compress.quantisation import LayerBits as LayerBits
+    from silicut.flows.compare import compare as compare
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -52,6 +53,7 @@ _PLACES = {
     "Recipe": "training",
     "Restrictions": "compress",
     "apply": "flows.load",
+    "compare": "flows.compare",
     "engine": "targets",
     "explain": "flows.inspect",
     "inspect": "flows.inspect",
@@ -81,6 +83,7 @@ __all__ = [
     "Restrictions",
     "__version__",
     "apply",
+    "compare",
     "engine",
     "explain",
     "inspect",

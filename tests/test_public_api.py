@@ -38,6 +38,7 @@ def test_the_names_are_those_that_are_promised():
         "Restrictions",
         "__version__",
         "apply",
+        "compare",
         "engine",
         "explain",
         "inspect",

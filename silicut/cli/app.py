@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from silicut.cli.compare import compare
 from silicut.cli.doctor import doctor
 from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, quantise, inspect, profile, measure, doctor):
+for command in (prune, quantise, inspect, profile, measure, compare, doctor):
     app.command()(command)
 
 

@@ -1,5 +1,5 @@
-"""A pruned or quantised network back from its folder, and a plan carried over to another checkpoint or to what a training has
-gathered; none executes code from files."""
+"""A pruned or quantised network back from its folder, and a plan carried over to another checkpoint or to what a training
+has gathered; none executes code from files."""
 
 from __future__ import annotations
 
