@@ -9,7 +9,8 @@ import tiny
 import torch
 
 import silicut
-from silicut.records import Cache
+from silicut.numerics import dequantise, load_quantised, quantise, run_integer
+from silicut.records import Cache, OutputExists
 from silicut.training import evaluate, fit
 from silicut.zoo import open_data
 
@@ -29,6 +30,7 @@ def test_from_a_trained_network_to_files_that_run(tmp_path):
     loaded_with_and_without_the_class(folder, result)
     applied_to_another_checkpoint(folder, result)
     run_by_the_engine(folder, result)
+    quantised_to_integers(result, data, tmp_path)
 
 
 def trained(data):
@@ -97,6 +99,28 @@ def run_by_the_engine(folder: Path, result) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: tiny.example().numpy()})
     np.testing.assert_allclose(found, output(result.module).numpy(), atol=1e-4)
+
+
+def quantised_to_integers(pruned, data, tmp_path: Path) -> None:
+    """What was pruned becomes an integer network; PyTorch and the integer reference agree on it to the bit."""
+    result = silicut.quantise(pruned.module, tiny.example(), "8/8", data=data)
+    before, after = result.stages
+    assert (before.name, before.n_correct) == ("float", evaluate(pruned.module, data).n_correct)
+    assert after.n_correct == evaluate(result.module, data).n_correct
+    assert after.score > before.score - 0.05
+    assert result.network.network.parameters["stem.weight"].shape[0] == pruned.plan.widths["stem"]
+
+    folder = result.save(tmp_path / "quantised")
+    integer, module = load_quantised(folder), silicut.load(folder)
+    (name,) = integer.network.inputs
+    given = quantise(tiny.example().numpy(), integer.inputs[0])
+    expected = run_integer(integer.network, {name: given})
+    found = module.integers.run({name: torch.from_numpy(given)})
+    assert all(np.array_equal(found[tensor].numpy(), values) for tensor, values in expected.items())
+    real = dequantise(expected[integer.network.outputs[0]], integer.outputs[0])
+    np.testing.assert_array_equal(output(module).numpy(), real)
+    with pytest.raises(OutputExists):
+        result.save(folder)
 
 
 def output(module: torch.nn.Module) -> torch.Tensor:

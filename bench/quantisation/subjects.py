@@ -65,8 +65,7 @@ class Subject:
     @cached_property
     def data(self) -> TrainingData:
         """Images to train on and images that the network has never seen."""
-        kind, folder = NETWORKS[self.name][0].split(":")
-        return open_data(f"{kind}:{self.study.data / folder}")
+        return open_data(f"{NETWORKS[self.name][0]}:{self.study.data}")
 
     @cached_property
     def module(self) -> nn.Module:
@@ -117,11 +116,11 @@ def _published(file: str) -> Callable[[Subject], nn.Module]:
 
 
 NETWORKS: dict[str, tuple[str, Callable[[Subject], nn.Module]]] = {
-    "lenet5": ("mnist:MNIST", _lenet5),
-    "resnet8": ("cifar10-raw:cifar-10-batches-bin", _published("mlperftiny_resnet8*.npz")),
-    "resnet20": ("cifar10:cifar-10-batches-bin", _bundled),
-    "resnet56-projection": ("cifar10:cifar-10-batches-bin", _bundled),
-    "resnet56": ("cifar10-test:cifar-10-batches-bin", _published("resnet56-*.th")),
+    "lenet5": ("mnist", _lenet5),
+    "resnet8": ("cifar10-raw", _published("mlperftiny_resnet8*.npz")),
+    "resnet20": ("cifar10", _bundled),
+    "resnet56-projection": ("cifar10", _bundled),
+    "resnet56": ("cifar10-test", _published("resnet56-*.th")),
 }
-"""Each network, its data (a kind, and a folder in the folder of data) and what makes it. Published weights have seen all
+"""Each network, its data and what makes it. Published weights have seen all
 training images, so they are judged on test images alone; those that come with the package have not seen the last 5,000."""

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from silicut.cli.arguments import command_of, noting, typed_command
 from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.cli.quantise_arguments import QuantiseArguments
-from silicut.records import ConfigError
+from silicut.records import ConfigError, ToolMissing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from silicut.compress.quantisation import BitPlan
     from silicut.flows.quantise import QuantiseOptions
+    from silicut.report.quantisation import QuantisationSummary
 
 
 @command_of(QuantiseArguments)
@@ -41,12 +44,23 @@ def quantise(asked: QuantiseArguments) -> None:
     label = Label(asked.network, typed_command())
     result.save(asked.out, label)
     summary = summary_of(result, label)
+    page = _page(summary, asked.out)
     if asked.json:
         print_json(summary.to_json())
         return
     from silicut.report.quantisation import quantisation_view
 
-    print_rich(quantisation_view(summary), f"results: {asked.out}")
+    print_rich(quantisation_view(summary), f"results: {asked.out}   page: {page}")
+
+
+def _page(summary: QuantisationSummary, folder: Path) -> str:
+    """Write the report; return the page's path, or why there is none."""
+    from silicut.flows.quantise_summary import write_page
+
+    try:
+        return str(write_page(summary, folder))
+    except ToolMissing as error:
+        return f"none, {error}"
 
 
 def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:

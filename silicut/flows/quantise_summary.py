@@ -6,16 +6,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silicut.flows.summary import Label, versions
+from silicut.records import write_atomically
 from silicut.report import Stage as ReportStage
 from silicut.report.quantisation import QuantisationSummary, QuantisedLayer
 
 if TYPE_CHECKING:
     from silicut.flows.quantise import Quantised
 
-__all__ = ["Label", "summary_of"]
+__all__ = ["Label", "summary_of", "write_page"]
+
+_N_BARS = 64
 
 
 def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
@@ -45,6 +49,19 @@ def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
     )
 
 
+def write_page(summary: QuantisationSummary, folder: Path) -> Path:
+    """Write report.html into a folder and return its path.
+
+    Raises:
+        ToolMissing: jinja2 is not installed (extra "report").
+    """
+    from silicut.report.quantisation_page import render_quantisation
+
+    path = folder / "report.html"
+    write_atomically(path, render_quantisation(summary).encode())
+    return path
+
+
 def _layers(result: Quantised) -> Iterator[QuantisedLayer]:
     sites, known = result.calibrated.sites, result.network
     operators = {operator.name: operator for operator in known.network.operators}
@@ -55,6 +72,7 @@ def _layers(result: Quantised) -> Iterator[QuantisedLayer]:
         filter_bits = result.plan.filter_bits(operator.name, len(weight))
         reads = known.quantisations[operators[operator.name].arguments["inputs"][0].name]
         (scale,), (zero) = reads.scales, reads.zero_points[0]
+        found = result.calibrated.found[sites.of[operator.arguments["input"].name]]
         yield QuantisedLayer(
             name=operator.name,
             kind=operator.kind,
@@ -64,6 +82,9 @@ def _layers(result: Quantised) -> Iterator[QuantisedLayer]:
             activation_bits=reads.format.bits,
             low=(reads.format.min - zero) * scale,
             high=(reads.format.max - zero) * scale,
+            read_low=found.low,
+            read_high=found.high,
+            counts=tuple(found.counts.reshape(_N_BARS, -1).sum(1).tolist()),
             noise_db=_finite(result.noise_db[sites.ends[operator.name]]),
         )
 

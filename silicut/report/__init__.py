@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from silicut.report.quantisation import QuantisationSummary as QuantisationSummary
     from silicut.report.quantisation import QuantisedLayer as QuantisedLayer
     from silicut.report.quantisation import quantisation_view as quantisation_view
+    from silicut.report.quantisation_page import render_quantisation as render_quantisation
     from silicut.report.summary import Epoch as Epoch
     from silicut.report.summary import FrozenSummary as FrozenSummary
     from silicut.report.summary import GroupSummary as GroupSummary
@@ -52,6 +53,7 @@ _PLACES = {
     "inspection": ("Explanation", "Inspection"),
     "page": ("render_page",),
     "quantisation": ("QuantisationSummary", "QuantisedLayer", "quantisation_view"),
+    "quantisation_page": ("render_quantisation",),
     "summary": tuple(
         "Epoch FrozenSummary GroupSummary Latency LayerSummary NetworkSize OnnxAgreement Outcome Ratio Round RunSummary "
         "Search Stage".split()

@@ -29,6 +29,8 @@ class QuantisedLayer(Part):
         n_weight_bits: of all weights together.
         activation_bits: of what it reads.
         low, high: the numbers that the integers it reads reach.
+        read_low, read_high: the numbers that it reads on the calibration images.
+        counts: how often they occurred, in bins of equal width between these.
         noise_db: signal-to-noise ratio of its rounded result, with all that was lost before; None where nothing is lost.
     """
 
@@ -40,6 +42,9 @@ class QuantisedLayer(Part):
     activation_bits: int
     low: float
     high: float
+    read_low: float
+    read_high: float
+    counts: tuple[int, ...]
     noise_db: float | None
 
 
@@ -112,14 +117,18 @@ def headline(summary: QuantisationSummary) -> str:
     return f"{summary.network}: {size}; {points:+.2f} points of accuracy ({lost})"
 
 
+def weight_bits_text(layer: QuantisedLayer) -> str:
+    """Return the bits of a layer's weights, their mean where filters differ."""
+    mean = layer.n_weight_bits / layer.n_weights
+    return str(layer.weight_bits) if mean == layer.weight_bits else f"{mean:.2f}"
+
+
 def _layer_table(summary: QuantisationSummary) -> Table:
     from silicut.report.terminal import add_row, headed_table
 
     table = headed_table("layer", "weights", "bits of weights", "of what it reads", "which reaches", "signal over noise")
     for layer in summary.layers:
-        mean = layer.n_weight_bits / layer.n_weights
-        bits = str(layer.weight_bits) if mean == layer.weight_bits else f"{mean:.2f}"
         noise = "" if layer.noise_db is None else f"{layer.noise_db:.1f} dB"
         reach = f"{layer.low:.3g} to {layer.high:.3g}"
-        add_row(table, layer.name, f"{layer.n_weights:,}", bits, str(layer.activation_bits), reach, noise)
+        add_row(table, layer.name, f"{layer.n_weights:,}", weight_bits_text(layer), str(layer.activation_bits), reach, noise)
     return table

@@ -3,13 +3,13 @@
 AdaRound (Nagel et al. 2020, arXiv 2004.10568) relaxes the choice of each weight to a rectified sigmoid h(v) in 0..1 and
 adds a regulariser that drives h to 0 or 1. Here the error of a layer is taken over all windows of the calibration images
 at once: in the mean square it depends only on second moments of what the layer reads, so an iteration is one matrix
-product and sees no sampling noise. Layers are rounded in order of execution, each on what the quantised layers before it
-give; the mean of the error is left to the bias.
+product and sees no sampling noise, and afterwards single weights are flipped while that helps. Layers are rounded in
+order of execution, each on what the quantised layers before it give; the mean of the error is left to the bias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from silicut.compress.quantisation.bias_correction import corrected
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.moments import Moments, moments
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
@@ -29,6 +30,7 @@ from silicut.numerics import Quantisation
 _STRETCH = 1.2  # h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), as in the paper
 _WARM_FRAC = 0.2  # of the iterations without the regulariser
 _MOST_WEIGHTS = 8192  # of a filter
+_LEAST_GAIN = 1e-5  # of a flip, in squared steps: above what float32 loses
 _BETA = (20.0, 2.0)  # the regulariser's exponent, at first and at last
 
 
@@ -65,7 +67,7 @@ def adaptively_rounded(
     plan: BitPlan,
     activations: Mapping[Site, Quantisation],
     weights: Mapping[str, IntegerWeights],
-    images: Sequence[Tensor],
+    images: Images,
     options: RoundingOptions | None = None,
 ) -> Rounded:
     """Return weights on the same steps as the given ones, rounded up or down for the least error of each layer's output.
@@ -76,7 +78,7 @@ def adaptively_rounded(
         activations: the quantisation of each site of the plan.
         weights: scales by the layer's name, with any rounding; layers without an entry keep their float weights, and those
             with more than 8,192 weights a filter the given rounding, since their moments would not fit the memory.
-        images: calibration inputs, one array of images for each input of the network; all are in memory at once.
+        images: calibration batches; all are in memory at once.
         options: how long and how hard.
     """
     sites = replace(sites, network=with_biases(sites.network))
@@ -124,14 +126,35 @@ def best_rounding(exact: Tensor, known: Moments, limit: Tensor, options: Roundin
     size = known.quantised.diagonal(dim1=1, dim2=2).mean().clamp(min=1e-30)
     quadratic, linear = (known.quantised / size).float(), (exact @ (known.cross / size).mT).float()
     below = exact.floor().clamp(-limit, limit - 1).float()
-    up = _optimised(exact.float(), below, quadratic, linear, options)
     nearest = exact.round().clamp(-limit, limit).float()
-    better = _error(below + up, quadratic, linear) < _error(nearest, quadratic, linear)
-    return torch.where(better[..., None], below + up, nearest).to(torch.int64)
+    found = below + _optimised(exact.float(), below, quadratic, linear, options)
+    found, nearest = (_flipped(start, below, quadratic, linear) for start in (found, nearest))
+    better = _error(found, quadratic, linear) < _error(nearest, quadratic, linear)
+    return torch.where(better[..., None], found, nearest).to(torch.int64)
 
 
 def _error(integers: Tensor, quadratic: Tensor, linear: Tensor) -> Tensor:
     return ((integers @ quadratic - 2.0 * linear) * integers).sum(-1)
+
+
+def _flipped(integers: Tensor, below: Tensor, quadratic: Tensor, linear: Tensor) -> Tensor:
+    """Return integers of which no single one is better rounded the other way: each filter's best flip, again and again."""
+    integers, diagonal = integers.clone(), quadratic.diagonal(dim1=1, dim2=2)[:, None]
+    slope = 2.0 * (integers @ quadratic - linear)
+    for _ in range(integers.shape[-1]):
+        flip = 1.0 - 2.0 * (integers - below)
+        gain, at = (flip * slope + diagonal).min(-1, keepdim=True)
+        flip = flip.gather(-1, at) * (gain < -_LEAST_GAIN)
+        if not flip.any():
+            break
+        integers.scatter_add_(-1, at, flip)
+        slope += 2.0 * flip * _rows(quadratic, at)
+    return integers
+
+
+def _rows(quadratic: Tensor, at: Tensor) -> Tensor:
+    """Return row at[g, f] of each group's matrix, array (groups, filters, k)."""
+    return quadratic.gather(1, at.expand(-1, -1, quadratic.shape[-1]))
 
 
 def _optimised(exact: Tensor, below: Tensor, quadratic: Tensor, linear: Tensor, options: RoundingOptions) -> Tensor:

@@ -6,13 +6,13 @@ Rounding errors of a filter's weights do not cancel where its inputs have a mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.moments import mean_outputs
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
@@ -26,7 +26,7 @@ def corrected_biases(
     plan: BitPlan,
     activations: Mapping[Site, Quantisation],
     weights: Mapping[str, IntegerWeights],
-    images: Sequence[Tensor],
+    images: Images,
 ) -> Sites:
     """Return the float network with biases for which every layer's channels have the means of the float network.
 
@@ -38,7 +38,7 @@ def corrected_biases(
         plan: the widths.
         activations: the quantisation of each site of the plan.
         weights: by the layer's name; layers without an entry keep their float ones.
-        images: calibration inputs, one array of images for each input of the network; all are in memory at once.
+        images: calibration batches; all are in memory at once.
     """
     sites = replace(sites, network=with_biases(sites.network))
     changes: dict[str, Change] = {}

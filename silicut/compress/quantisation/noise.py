@@ -13,7 +13,7 @@ from silicut.numerics import QuantisedModule, QuantisedNetwork
 
 
 def signal_to_noise_db(sites: Sites, quantised: QuantisedNetwork, images: Tensor) -> dict[str, float]:
-    """Return the signal-to-quantisation-noise ratio of every rounded tensor and layer in dB, by the float tensor's name.
+    """Return the signal-to-quantisation-noise ratio of every rounded tensor and layer in dB, by its float name.
 
     10 log10(sum x^2 / sum (x - q)^2) over all images, where q has passed through all integers before it; infinite where
     nothing is lost.

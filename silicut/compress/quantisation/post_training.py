@@ -13,7 +13,7 @@ from silicut.compress.quantisation.bits import BitPlan
 from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.lowering import lower
-from silicut.compress.quantisation.ranges import RANGES, WEIGHT_SCALES
+from silicut.compress.quantisation.ranges import RANGES, WEIGHT_SCALES, Histogram
 from silicut.compress.quantisation.sites import Site, Sites, find_sites
 from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights
 from silicut.graph import Network
@@ -64,11 +64,13 @@ class Calibrated:
     Attributes:
         sites: where the float network is rounded; its network is the one that integers stand for, with equalised channels
             and corrected biases.
+        found: what each rounded tensor held on the calibration images.
         activations: the quantisation of each site.
         quantised: the integer network.
     """
 
     sites: Sites
+    found: Mapping[str, Histogram]
     activations: Mapping[Site, Quantisation]
     quantised: QuantisedNetwork
 
@@ -92,15 +94,15 @@ def quantise_after_training(
     methods = methods or Methods()
     sites = find_sites(equalise(network).network if methods.equalises else network)
     plan.check(sites.layers)
+    weights = nearest_weights(sites, plan, methods.scales)
     found = histograms(sites.network, sites.limits, images, progress=progress)
     activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
-    weights = nearest_weights(sites, plan, methods.scales)
     if methods.rounding == ADAPTIVE:
         rounded = adaptively_rounded(sites, plan, activations, weights, images)
         sites, weights = rounded.sites, dict(rounded.weights)
     elif methods.corrects_biases:
         sites = corrected_biases(sites, plan, activations, weights, images)
-    return Calibrated(sites, activations, lower(sites, plan, activations, weights))
+    return Calibrated(sites, found, activations, lower(sites, plan, activations, weights))
 
 
 def nearest_weights(sites: Sites, plan: BitPlan, scales: str = "max") -> dict[str, IntegerWeights]:

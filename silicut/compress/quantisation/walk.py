@@ -9,9 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.kinds import KINDS, Role
 from silicut.graph import Network, Operator, Ref
 from silicut.graph.module import run_operator
+from silicut.records import ConfigError
+
+
+def in_memory(images: Images) -> tuple[Tensor, ...]:
+    """Return calibration batches as one array for each input of the network.
+
+    Raises:
+        ConfigError: there are no images.
+    """
+    if not len(images):
+        raise ConfigError("calibration images must be at least one batch, not none")
+    batches = [(batch,) if isinstance(batch, Tensor) else batch for batch in images]
+    return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
 
 class Walk:
@@ -19,7 +33,7 @@ class Walk:
 
     Args:
         network: any network.
-        images: its inputs, in order.
+        images: one array of images for each of its inputs.
 
     Attributes:
         network: the network.
@@ -90,18 +104,19 @@ class Change:
 
 
 def layer_by_layer(
-    network: Network, quantised: Network, images: Sequence[Tensor], changes: Mapping[str, Change]
+    network: Network, quantised: Network, images: Images, changes: Mapping[str, Change]
 ) -> Iterator[LayerInput]:
     """Yield what each layer reads in a float network and in a quantised one, in order of execution.
 
     Args:
         network: with a bias of its own for each layer (`with_biases`).
         quantised: the same with rounded activations, as `simulated` gives it.
-        images: the inputs, in order.
+        images: calibration batches; all are in memory at once.
         changes: by layer; the caller puts what a layer gets here before it asks for the next one. A layer without an
             entry stays as it is.
     """
-    ahead, behind = Walk(network, images), Walk(quantised, images)
+    inputs = in_memory(images)
+    ahead, behind = Walk(network, inputs), Walk(quantised, inputs)
     own = {operator.name for operator in network.operators}
     while not behind.is_over():
         operator = behind.operator

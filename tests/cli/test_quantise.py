@@ -1,0 +1,134 @@
+"""`silicut quantise`: what it leaves and says, and what it refuses in one sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from silicut.cli.app import run
+from silicut.compress.quantisation import BitPlan, LayerBits
+from silicut.numerics import load_quantised
+from silicut.report.quantisation import QuantisationSummary
+
+FILES = {"bits.json", "integer.json", "integer.safetensors", "quantisations.json", "report.html", "summary.json"}
+
+
+def quantise(*more):
+    return ["quantise", "--network", tiny.NETWORK, "--data", tiny.DATA, "--out", "out", "--calibration", "64", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantised") / "run"
+    assert run(quantise("--bits", "4/5", "--edge-bits", "8", "--out", str(folder))) == 0
+    return folder
+
+
+def test_a_run_leaves_a_network_its_bits_and_a_summary(finished):
+    assert {path.name for path in finished.iterdir()} == FILES
+    plan, quantised = BitPlan.load(finished / "bits.json"), load_quantised(finished)
+    assert (str(plan.of("stem")), str(plan.of("block.conv1")), str(plan.of("head"))) == ("8/8", "4/5", "8/8")
+    assert np.abs(quantised.network.parameters["block.conv1.weight"]).max() == 7
+    assert np.abs(quantised.network.parameters["stem.weight"]).max() == 127
+    summary = QuantisationSummary.load(finished / "summary.json")
+    assert [stage.name for stage in summary.stages] == ["float", "integer"]
+    assert [(layer.name, layer.weight_bits) for layer in summary.layers] == [
+        ("stem", 8), ("block.conv1", 4), ("block.conv2", 4), ("head", 8)
+    ]  # fmt: skip
+    assert summary.weight_bytes == sum(layer.n_weights * layer.weight_bits for layer in summary.layers) / 8
+    assert summary.hashes["bits"] == plan.hash
+    assert all(layer.noise_db > 5 for layer in summary.layers)
+
+
+def test_the_bits_of_a_run_serve_another(finished, tmp_path, capsys):
+    plan = BitPlan(default=LayerBits(8, 8), layers={"block.conv2": LayerBits(3, 6)})
+    path, out = plan.save(tmp_path / "plan.json"), tmp_path / "out"
+    assert run(quantise("--bits-file", str(path), "--out", str(out), "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {layer["name"]: layer["weight_bits"] for layer in found["layers"]}["block.conv2"] == 3
+    assert BitPlan.load(out / "bits.json") == plan
+    assert QuantisationSummary.load(out / "summary.json").to_json() == found
+
+
+def test_all_methods_together(tmp_path, capsys):
+    more = ("--ranges", "mse", "--scales", "mse", "--rounding", "adaptive", "--equalise", "--correct-biases")
+    assert run(quantise("--bits", "6/6", *more, "--out", str(tmp_path / "out"))) == 0
+    methods = QuantisationSummary.load(tmp_path / "out" / "summary.json").methods
+    assert methods == {
+        "ranges": "mse", "scales": "mse", "rounding": "adaptive", "equalises": "yes", "corrects_biases": "yes"
+    }  # fmt: skip
+    out = capsys.readouterr().out
+    assert "points of accuracy" in out
+    assert "block.conv1" in out
+
+
+@pytest.mark.needs_ort
+def test_the_folder_of_a_pruning_is_a_network(tiny_run, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(quantise("--network", str(tiny_run.folder), "--out", str(out))) == 0
+    pruned = json.loads((tiny_run.folder / "summary.json").read_text())
+    stages = QuantisationSummary.load(out / "summary.json").stages
+    assert (stages[0].n, stages[0].n_correct) == (pruned["stages"][-1]["n"], pruned["stages"][-1]["n_correct"])
+
+
+ALONE = ("quantise", "--network", tiny.NETWORK, "--out", "out")
+REFUSED = [
+    (quantise("--bits", "9"), "bits must be like 8/8 (of weights / of what layers read), not '9'"),
+    (quantise("--bits", "8/x"), "bits must be like 8/8 (of weights / of what layers read), not '8/x'"),
+    (quantise("--bits", "1/9"), "weight_bits must be 2..8, not 1; activation_bits must be 2..8, not 9"),
+    (
+        quantise("--bits", "1/8", "--ranges", "max", "--rounding", "up", "--calibration", "0", "--edge-bits", "16"),
+        "weight_bits must be 2..8, not 1; ranges must be one of min-max, percentile, mse, kl, not 'max'; rounding must be "
+        "one of nearest, adaptive, not 'up'; n_calibration must be 1 or more, not 0; edge_bits must be 2..8, not 16",
+    ),
+    (quantise("--scales", "kl"), "scales must be one of max, mse, not 'kl'"),
+    (quantise("--bits", "8/8", "--bits-file", "plan.json"), "what is asked must be --bits or --bits-file, not both"),
+    (quantise("--bits-file", "nowhere.json"), "nowhere.json does not exist; check the path"),
+    (
+        quantise("--bits-file", "plan.json"),
+        "plan.json must be a 'bit-plan/1' record, not None; make it again with this version",
+    ),
+    (quantise("--bits-file", "odd_bits.json"), "activation_bits must be 2..8, not 9"),
+    (
+        quantise("--bits-file", "other_bits.json"),
+        "a bit plan must name layers of the network such as stem, not stme",
+    ),
+    (quantise("--bits-file", "wide_groups.json"), "filter_groups of stem must name filters 0..31, not 32"),
+    (ALONE, "data must be given with --data: ranges are found on training images"),
+    (
+        quantise("--data", "cifar10:nowhere"),
+        "nowhere/data_batch_1.bin does not exist; give the folder of the binary version of CIFAR-10 (cifar-10-batches-bin)",
+    ),
+    (
+        quantise("--data", "own.py:three"),
+        "the network must have as many outputs as own.py:three has classes (3), not 4",
+    ),
+    (quantise("--out", "full"), "full is not empty and nothing in it was changed; choose a new folder"),
+    (quantise("--out", "good.pt"), "good.pt is a file; choose a new folder for the results"),
+    (
+        quantise("--network", "full"),
+        "full is no folder of silicut prune: it holds no network.json; give such a folder, or a network",
+    ),
+    (quantise("--network", "nowhere.onnx"), "nowhere.onnx does not exist; check the path"),
+    (
+        quantise("--network", "resnet21"),
+        "network must be a known name such as 'resnet32' or 'resnet20' or 'resnet18', not 'resnet21'",
+    ),
+    (quantise("--weights", "nowhere.pt"), "nowhere.pt does not exist; check the path"),
+    (
+        quantise("--network", "own.py:normed"),
+        "operator norm (group_norm) at own.py:28 has no integer form (take a batch norm); operator softmax (softmax) at "
+        "own.py:29 has no integer form (leave it out, the largest logit decides). Change these, or quantise the part of the "
+        "network without them",
+    ),
+    (
+        quantise("--metric", "own.py:short_metric"),
+        "metric 'own.py:short_metric' must return a tensor of shape (8,) for 8 images, not a tensor of shape ()",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
+def test_what_is_wrong_is_one_sentence(says, arguments, sentence):
+    says(list(arguments), 2, sentence)

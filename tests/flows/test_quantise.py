@@ -1,0 +1,140 @@
+"""Quantisation as a function: what it counts, keeps and refuses."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import nn
+
+import silicut
+from silicut.graph import capture
+from silicut.graph.onnx_writer import to_onnx
+from silicut.numerics import dequantise, quantise, run_integer
+from silicut.records import ConfigError, OutputExists, UnsupportedModel
+
+
+@pytest.fixture(scope="module")
+def images():
+    return tiny.images(64, 5)[0]
+
+
+@pytest.fixture(scope="module")
+def result(images):
+    return silicut.quantise(tiny.build(), images, "8/8")
+
+
+def test_without_data_ranges_are_those_of_the_inputs(result, images):
+    assert result.stages == ()
+    (name,) = result.network.network.inputs
+    (steps,) = result.network.inputs
+    reach = [(end - steps.zero_points[0]) * steps.scales[0] for end in (steps.format.min, steps.format.max)]
+    np.testing.assert_allclose(reach, [images.min(), images.max()], atol=steps.scales[0])
+    assert result.network.origins[name] == name
+
+
+def test_the_module_is_the_reference_between_quantise_and_dequantise(result, images):
+    network = result.network.network
+    expected = run_integer(network, {network.inputs[0]: quantise(images.numpy(), result.network.inputs[0])})
+    with torch.no_grad():
+        found = result.module(images)
+        tensors = result.module.tensors(images)
+    np.testing.assert_array_equal(found.numpy(), dequantise(expected[network.outputs[0]], result.network.outputs[0]))
+    for name, origin in result.network.origins.items():
+        if name == origin:
+            real = dequantise(expected[name], result.network.quantisations[name])
+            np.testing.assert_array_equal(tensors[origin].numpy(), real, err_msg=name)
+
+
+def test_noise_is_that_of_the_outputs(result, images):
+    with torch.no_grad():
+        exact, found = tiny.build()(images).double(), result.module(images).double()
+    ratio = 10 * torch.log10((exact**2).sum() / ((exact - found) ** 2).sum())
+    (name,) = result.calibrated.sites.network.outputs
+    assert result.noise_db[name] == pytest.approx(float(ratio), abs=0.05)
+    assert min(result.noise_db.values()) > 25
+
+
+def test_fewer_bits_are_noisier(images):
+    ratios = [min(silicut.quantise(tiny.build(), images, bits).noise_db.values()) for bits in ("3/3", "5/5", "7/7", "8/8")]
+    assert ratios == sorted(ratios)
+
+
+def test_the_users_own_quality_is_taken_of_both(images):
+    judged = []
+
+    def evaluate(module):
+        judged.append(type(module).__name__)
+        return 0.25
+
+    result = silicut.quantise(tiny.build(), images, "8/8", evaluate=evaluate)
+    assert [(stage.name, stage.score, stage.n) for stage in result.stages] == [
+        ("float", 0.25, None),
+        ("integer", 0.25, None),
+    ]
+    assert judged == ["Tiny", "QuantisedModule"]
+
+
+def test_an_onnx_file_is_quantised_as_the_module_is(tmp_path, images, result):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(to_onnx(capture(tiny.build(), images)))
+    found = silicut.quantise(path, images, "8/8")
+    with torch.no_grad():
+        torch.testing.assert_close(found.module(images), result.module(images), atol=0.1, rtol=0)
+
+
+def test_what_is_saved_is_loaded_and_never_overwritten(result, images, tmp_path):
+    folder = result.save(tmp_path / "new")
+    loaded = silicut.load(folder)
+    assert torch.equal(loaded(images), result.module(images))
+    assert not loaded.training
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OutputExists, match="is not empty and nothing in it was changed; choose a new folder"):
+        result.save(folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(ConfigError, match=r"build must be left out with .*: no class of the user's computes its integers"):
+        silicut.load(folder, build=tiny.build)
+
+
+class Pair(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x, y):
+        return self.conv(x + y)
+
+
+def test_what_does_not_fit_is_said(images):
+    with pytest.raises(ConfigError, match="the network must have one input to be quantised, not 2"):
+        silicut.quantise(Pair(), [images, images])
+    with pytest.raises(ConfigError, match="must have a convolution or a linear layer to be quantised, not none"):
+        silicut.quantise(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), images)
+    plan = silicut.BitPlan(default=silicut.LayerBits(8, 8), layers={"block.conv3": silicut.LayerBits(4, 4)})
+    with pytest.raises(ConfigError, match=r"such as block.conv2, block.conv1, not block.conv3"):
+        silicut.quantise(tiny.build(), images, plan)
+    with pytest.raises(UnsupportedModel, match="take a batch norm"):
+        silicut.quantise(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4)), images)
+    with pytest.raises(ConfigError, match="data must be a TrainingData or"):
+        silicut.quantise(tiny.build(), images, data=3)
+
+
+def test_all_wrong_options_are_named_together():
+    with pytest.raises(ConfigError) as caught:
+        silicut.QuantiseOptions(n_calibration=0, edge_bits=1, seed=-1)
+    assert caught.value.problems == (
+        "n_calibration must be 1 or more, not 0", "edge_bits must be 2..8, not 1", "seed must be 0 or more, not -1"
+    )  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"ranges must be one of .* not 'wide'; scales must be one of max, mse, not 'wide'"
+    ):
+        silicut.Methods(ranges="wide", scales="wide")
+
+
+@pytest.mark.parametrize("ranges", ["min-max", "percentile", "mse", "kl"])
+def test_every_way_to_choose_ranges_makes_a_network(images, ranges):
+    methods = silicut.Methods(ranges=ranges, scales="mse", equalises=True, corrects_biases=True)
+    found = silicut.quantise(tiny.build(), images, "6/6", options=silicut.QuantiseOptions(methods=methods))
+    (name,) = found.calibrated.sites.network.outputs
+    assert found.noise_db[name] > 12
