@@ -2,28 +2,23 @@
 
 `QuantisationAware` is an ordinary module. In training mode it computes with floats that it rounds wherever the integer network
 rounds, and gradients pass straight through; in evaluation mode it *is* the integer network: it lowers itself and computes
-with integers. `train_quantised` makes an integer network of a float one with it.
+with integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from silicut.compress.quantisation.bits import BitPlan
-from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.kinds import KINDS, Role, activations_read
 from silicut.compress.quantisation.learned_parts import NORM_LEVELS, LearnedLayer, LearnedNorm, LearnedStep
 from silicut.compress.quantisation.lowering import lower
-from silicut.compress.quantisation.ranges import RANGES
 from silicut.compress.quantisation.sites import Site, Sites, find_sites, quantisable
 from silicut.graph import Network, Operator
 from silicut.graph.module import run_operator
@@ -256,53 +251,3 @@ class _Parts:
             value = torch.from_numpy(network.parameters[name].astype(np.float32))
             self._parameters[name] = nn.Parameter(value, name in network.trainable)
         return self._parameters[name]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well training mode foretells a tensor of the integer network.
-
-    Attributes:
-        equal_frac: share of numbers that are equal.
-        most_steps: the largest difference, in steps of the tensor.
-    """
-
-    equal_frac: float
-    most_steps: float
-
-
-@torch.no_grad()
-def agreement(module: QuantisationAware, *inputs: Tensor) -> dict[str, Agreement]:
-    """Return for every tensor how training mode and the integer network agree on it, both given the integer network's numbers.
-
-    Batch norms use their own statistics. The module's mode stays.
-
-    Args:
-        module: what is trained.
-        inputs: images, in order.
-    """
-    exact, found = module.integer().tensors(*inputs), {}
-    scales = {name: steps.scales[0] for name, steps in module.quantised().quantisations.items()}
-
-    def compare(name: str, values: Tensor) -> Tensor:
-        steps = ((values - exact[name]) / scales[name]).abs()
-        found[name] = Agreement(float((steps < 0.5).float().mean()), float(steps.max()))
-        return exact[name]
-
-    with frozen_norms(module):
-        module.rounded(inputs, compare)
-    return found
-
-
-@contextmanager
-def frozen_norms(module: QuantisationAware) -> Iterator[None]:
-    """Let batch norms normalise by their own statistics, as the integer network does, and put their mode back afterwards."""
-    norms = [part for part in module.modules() if isinstance(part, LearnedNorm)]
-    before = [norm.training for norm in norms]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm, was_training in zip(norms, before, strict=True):
-            norm.train(was_training)
