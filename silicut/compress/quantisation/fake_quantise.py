@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Limit = float | Tensor
+_STEP_RATE = 10.0
 
 
 def fake_quantise(values: Tensor, log_step: Tensor, low: Limit, high: Limit, n: int) -> Tensor:
@@ -20,8 +21,9 @@ def fake_quantise(values: Tensor, log_step: Tensor, low: Limit, high: Limit, n: 
 
     A value's gradient passes where low < value / step < high. The gradient of a step is LSQ's: g times the sum over its values
     of the incoming gradient times (round(v / s) - v / s), or times `low` or `high` where they saturate, with
-    g = 1 / sqrt(n q) and q the larger of -low and high. Steps are positive because they are kept as logarithms. What is handed to the logarithm is that
-    gradient divided by the step: an update multiplies the step by what LSQ adds to it, to first order.
+    g = 1 / sqrt(n q) and q the larger of -low and high. Steps are kept as logarithms: they stay positive, and move by a
+    fraction that does not depend on the unit of the values, tenfold, which is LSQ's rate for steps of about 0.3. (LSQ's own
+    rate, 1 / step^2, diverges for filters of 8 bits, whose steps are some thousandths.)
 
     Args:
         values: activations (images, ...), or weights (filters, ...).
@@ -53,9 +55,8 @@ class _FakeQuantise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (gradient,), (steps, rounded, log_step) = gradients, ctx.saved_tensors
         passed = _passed(gradient, steps, ctx.low, ctx.high)
-        step = log_step.exp()
-        of_step = _sums(gradient, rounded, log_step) / step - _sums(passed, steps, log_step)
-        return passed, _gradient_scale(ctx.low, ctx.high, ctx.n, step) * of_step / step, None, None, None
+        of_log = _sums(gradient, rounded, log_step) - log_step.exp() * _sums(passed, steps, log_step)
+        return passed, _STEP_RATE * _gradient_scale(ctx.low, ctx.high, ctx.n, log_step) * of_log, None, None, None
 
 
 def along_filters(numbers: Tensor, values: Tensor) -> Tensor:
@@ -76,9 +77,9 @@ def _passed(gradient: Tensor, steps: Tensor, low: Limit, high: Limit) -> Tensor:
     return passed
 
 
-def _gradient_scale(low: Limit, high: Limit, n: int, step: Tensor) -> float | Tensor:
+def _gradient_scale(low: Limit, high: Limit, n: int, log_step: Tensor) -> float | Tensor:
     if isinstance(high, Tensor):
-        return torch.maximum(high, -torch.as_tensor(low)).reshape(step.shape).mul(n).rsqrt()
+        return torch.maximum(high, -torch.as_tensor(low)).reshape(log_step.shape).mul(n).rsqrt()
     return 1.0 / math.sqrt(n * max(-low, high))
 
 

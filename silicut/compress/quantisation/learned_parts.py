@@ -58,7 +58,7 @@ class LearnedStep(nn.Module):
 
     def learned(self) -> Quantisation:
         """Return the quantisation with the step as it is."""
-        return Quantisation.per_tensor(self._start.format, float(self.step), self._start.zero_points[0])
+        return Quantisation.per_tensor(self._start.format, float(self.step.detach()), self._start.zero_points[0])
 
 
 class LearnedNorm(nn.Module):
