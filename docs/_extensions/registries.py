@@ -37,8 +37,8 @@ REGISTRIES = {
 """Where the package keeps what it knows by name."""
 ROOMS = "records graph numerics search training compress targets zoo report flows".split()
 PUBLIC_MODULES = tuple(
-    "graph.ties graph.counting targets.profile targets.kit targets.elsewhere flows.diagnosis flows.front flows.summary "
-    "flows.values report.comparisons report.inspection".split()
+    "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
+    "flows.front flows.summary flows.values report.comparisons report.inspection".split()
 )
 """Modules whose names are public although their room does not give them away."""
 

@@ -85,13 +85,18 @@ def _first(output: object) -> torch.Tensor:
 
 
 def save_model(network: Network, folder: Path, batch: int) -> None:
-    """Write network.json, model.safetensors (state-dict names) and model.onnx.
-
-    The latter is the user's own graph where the network was captured from an ONNX file, else ours with batch normalisation
-    folded. Where the user's graph cannot hold the network it is ours too, with a warning that says why.
-    """
+    """Write network.json, model.safetensors (state-dict names) and model.onnx (`onnx_file`)."""
     save_network(network, folder / "network.json", folder / "model.safetensors")
-    write_atomically(folder / "model.onnx", _own_graph(network) or to_onnx(fold_batch_norm(network), batch=batch))
+    write_atomically(folder / "model.onnx", onnx_file(network, batch))
+
+
+def onnx_file(network: Network, batch: int) -> bytes:
+    """Return a network as an ONNX file.
+
+    It is the user's own graph where the network was captured from an ONNX file, else ours with batch normalisation folded.
+    Where the user's graph cannot hold the network it is ours too, with a warning that says why.
+    """
+    return _own_graph(network) or to_onnx(fold_batch_norm(network), batch=batch)
 
 
 def _own_graph(network: Network) -> bytes | None:

@@ -74,6 +74,7 @@ class Quantised:
         calibrated: where the float network is rounded, and to what.
         stages: quality in float and in integers; empty without data.
         noise_db: signal-to-noise ratio of every rounded tensor, by its name in the float network.
+        n_calibration: images on which ranges were found.
         options: what was asked.
         dense: the float network as it came.
     """
@@ -83,6 +84,7 @@ class Quantised:
     calibrated: Calibrated
     stages: tuple[Stage, ...]
     noise_db: dict[str, float]
+    n_calibration: int
     options: QuantiseOptions
     dense: Network
 
@@ -167,6 +169,7 @@ def quantise(  # noqa: PLR0913
         calibrated=calibrated,
         stages=_stages(judge, module, QuantisedModule(calibrated.quantised), progress),
         noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
+        n_calibration=sum(map(len, images)),
         options=options,
         dense=dense,
     )

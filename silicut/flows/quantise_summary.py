@@ -38,7 +38,7 @@ def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
             "integer weights": result.network.network.weights_hash,
         },
         methods={name: _text(value) for name, value in asdict(result.options.methods).items()},
-        n_calibration=result.options.n_calibration,
+        n_calibration=result.n_calibration,
         stages=tuple(
             ReportStage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
             for s in result.stages

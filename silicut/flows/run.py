@@ -16,7 +16,7 @@ from silicut.compress import Plan, Scores, kept_channels, pruned, removed_by
 from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.flows.budget import Budget
-from silicut.flows.export import Agreement, agreement, save_model
+from silicut.flows.export import Agreement, agreement, onnx_file, save_model
 from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
 from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
@@ -39,6 +39,7 @@ from silicut.records import (
     Record,
     TooNoisy,
     content_hash,
+    write_atomically,
 )
 from silicut.search import Variable
 from silicut.targets import Engine, Measurement, measure
@@ -56,7 +57,8 @@ from silicut.training import (
 )
 from silicut.training.modes import device_of
 
-PLAN, VALUES_STEP = "plan", "values"
+PLAN, VALUES_STEP, MEASUREMENT = "plan", "values", "measured"
+DENSE_FILE = "dense.onnx"  # of runs for a device elsewhere: what the pruned network is to be compared with there
 _CALIBRATION_IMAGES = 2000
 _AGREEMENT_IMAGES = 64
 _RECALIBRATED = "batch norm recalibrated"
@@ -463,6 +465,9 @@ class Run:
         )
         if self._folder is not None and is_first():
             save_model(network, self._folder.path, engine.settings.batch)
+            if engine.settings.is_predicted:
+                dense = onnx_file(self._captured.network, engine.settings.batch)
+                write_atomically(self._folder.file(DENSE_FILE), dense)
         if not result.is_close:
             raise NumericMismatch(
                 f"the ONNX model differs from PyTorch by {result.max_abs_difference:.3g} on outputs up to "
@@ -492,7 +497,7 @@ class Run:
     def _final_measurement(self, network: Network, number: int) -> Measurement:
         engine = self._task.engines[number][0]
         models = {DENSE: self._captured.folded, PRUNED: fold_batch_norm(network)}
-        name = "measured" if number == 0 else f"measured on {engine.name}"
+        name = MEASUREMENT if number == 0 else f"{MEASUREMENT} on {engine.name}"
 
         def measured() -> Measurement:
             return measure(engine, models, DENSE, self._options.measuring, self._progress)

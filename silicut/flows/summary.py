@@ -82,7 +82,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         ),
         validation=profile.validation,
         onnx_agreement=_agreement(result),
-        warnings=(*outcome.measurement.warnings, *(measurement.warnings if measurement is not outcome.measurement else ())),
+        warnings=_warnings(result),
         engines=_engines(result),
         size_budgets=_size_budgets(result),
         values=_values(result),
@@ -120,11 +120,26 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _was_predicted(result: Pruned) -> bool:
+    """Return whether the plan was found by prediction and measured on its device afterwards."""
+    return result.outcome.measurement.settings.is_predicted and not result.measurement.settings.is_predicted
+
+
+def _warnings(result: Pruned) -> tuple[str, ...]:
+    found, last = result.outcome.measurement, result.measurement
+    return last.warnings if found is last or _was_predicted(result) else (*found.warnings, *last.warnings)
+
+
 def _outcome(result: Pruned, dense_ms: float) -> report.Outcome:
-    following = result.outcome.next_better_frac
+    outcome, following = result.outcome, result.outcome.next_better_frac
+    is_met, sentence = outcome.is_met, outcome.sentence
+    if _was_predicted(result):
+        ratio = result.latencies.ratio(result.measurements)
+        is_met = is_met and ratio <= outcome.limit_frac
+        sentence += f" On the device it measured {100 * ratio:.1f} %."
     return report.Outcome(
-        is_met=result.outcome.is_met,
-        sentence=result.outcome.sentence,
+        is_met=is_met,
+        sentence=sentence,
         next_ms=None if following is None else following * dense_ms,
     )
 
@@ -188,7 +203,7 @@ def _rounds(result: Pruned, dense_ms: float) -> tuple[report.Round, ...]:
             report.Round(
                 target_ms=r.target_frac * dense_ms,
                 predicted_ms=r.predicted_frac * dense_ms,
-                measured_ms=r.ratio * dense_ms,
+                measured_ms=None if _was_predicted(result) else r.ratio * dense_ms,
                 value=r.value,
                 n_widths_changed=n_changed,
             )

@@ -93,7 +93,7 @@ def quantisation_view(summary: QuantisationSummary) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Text | Table] = [Text(headline(summary), style="bold")]
+    parts: list[Text | Table] = [Text(headline(summary), style="bold"), Text(accuracy_text(summary))]
     if summary.stages:
         from silicut.report.terminal import accuracy_table
 
@@ -106,15 +106,15 @@ def quantisation_view(summary: QuantisationSummary) -> Group:
 
 
 def headline(summary: QuantisationSummary) -> str:
-    """Return what became of the network in one sentence."""
-    before, after = summary.float_weight_bytes, summary.weight_bytes
-    size = f"weights {wording.count_text(before, 'B')} to {wording.count_text(after, 'B')}"
-    if not summary.stages:
-        return f"{summary.network}: {size}; accuracy not counted"
-    first, last = summary.stages[0], summary.stages[-1]
-    points = 100 * (last.accuracy_frac - first.accuracy_frac)
-    lost = f"{last.n_lost:,} of {last.n:,} images lost, {last.n_gained:,} gained"
-    return f"{summary.network}: {size}; {points:+.2f} points of accuracy ({lost})"
+    """Return what became of the network's weights in one sentence."""
+    before, after = (wording.count_text(n, "B") for n in (summary.float_weight_bytes, summary.weight_bytes))
+    return f"{summary.network} in integers: weights of {before} became {after}."
+
+
+def accuracy_text(summary: QuantisationSummary) -> str:
+    """Return what became of its accuracy in one sentence; a difference inside its interval is no difference."""
+    loss = wording.accuracy_loss(summary.stages)
+    return "Accuracy was not counted." if loss is None else wording.accuracy_sentence(loss)
 
 
 def weight_bits_text(layer: QuantisedLayer) -> str:

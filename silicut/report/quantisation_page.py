@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from silicut.report.page import page_environment, trusted
-from silicut.report.quantisation import QuantisationSummary, QuantisedLayer, headline, weight_bits_text
+from silicut.report.quantisation import QuantisationSummary, QuantisedLayer, accuracy_text, headline, weight_bits_text
 from silicut.report.theme import DARK, LIGHT, css_variables
 
 _TEMPLATE = "quantisation.html.jinja"
@@ -45,6 +45,7 @@ def render_quantisation(summary: QuantisationSummary) -> str:
         template.render(
             run=summary,
             headline=headline(summary),
+            accuracy=accuracy_text(summary),
             rows=[_row(layer) for layer in summary.layers],
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )

@@ -45,9 +45,14 @@ from pathlib import Path
 folder = Path(__file__).resolve().parent
 sys.path.insert(0, str(folder))
 
-from device.kit import main
+from device.{module} import main
 
 sys.exit(main(folder))
+"""
+_README = """\
+This folder measures networks with {engine} on the machine that runs it and needs Python 3.10 or newer, numpy and {package}.
+Copy it to the device and run: python run.py (stopped, the same command goes on where it was).
+Then take {results} back and type: silicut profile --network NETWORK --merge {results}
 """
 _MAX_DRAWS = 20
 _ALIGNMENT_BYTES = 4096  # of weights in their file, and how far each lies behind the one before
@@ -176,10 +181,8 @@ def write_kit(
         OutputExists: the folder exists.
         ConfigError: the engine cannot be part of a kit.
     """
-    if folder.exists():
-        raise OutputExists(f"{folder} exists and was not changed; choose a new folder")
-    if not isinstance(engine, OnnxEngine):
-        raise ConfigError(f"engine must be one of {', '.join(on_device.MODULES)} for a device kit, not {engine.name!r}")
+    check_kit(folder, engine)
+    assert isinstance(engine, OnnxEngine)
     bench = _DeviceBench.open(network, Device(engine.settings), Cache(folder))
     tracker, largest = Tracker(progress, "write models", len(networks) + 1), 0
     named = {f"{i:04}.onnx": wanted for i, wanted in enumerate(networks, 1)}
@@ -201,19 +204,30 @@ def write_kit(
         "turns": asdict(TURNS),
     }
     write(folder / on_device.KIT, canonical_json(kit).encode())
-    _write_program(folder, engine.name)
+    write_program(folder, engine.name, "kit", _README)
 
 
-def _write_program(folder: Path, engine: str) -> None:
+def check_kit(folder: Path, engine: Engine) -> None:
+    """Raise OutputExists where the folder exists, ConfigError where the engine cannot be part of a kit."""
+    if folder.exists():
+        raise OutputExists(f"{folder} exists and was not changed; choose a new folder")
+    if not isinstance(engine, OnnxEngine):
+        raise ConfigError(f"engine must be one of {', '.join(on_device.MODULES)} for a device kit, not {engine.name!r}")
+
+
+def write_program(folder: Path, engine: str, module: str, readme: str) -> None:
+    """Write what a kit runs besides its models: the device's part of this package, its start, and what to do with it.
+
+    Args:
+        folder: of the kit.
+        engine: its name.
+        module: of `silicut.targets.device`, whose `main` is run.
+        readme: text with {engine}, {package} and {results}.
+    """
     source, package = Path(on_device.__file__).parent, engine.partition("-")[0]
     shutil.copytree(source, folder / "device", ignore=shutil.ignore_patterns("__pycache__"))
-    write(folder / "run.py", _PROGRAM.encode())
-    readme = f"""\
-This folder measures networks with {engine} on the machine that runs it and needs Python 3.10 or newer, numpy and {package}.
-Copy it to the device and run: python run.py (stopped, the same command goes on where it was).
-Then take {on_device.RESULTS} back and type: silicut profile --network NETWORK --merge {on_device.RESULTS}
-"""
-    write(folder / "README.txt", readme.encode())
+    write(folder / "run.py", _PROGRAM.format(module=module).encode())
+    write(folder / "README.txt", readme.format(engine=engine, package=package, results=on_device.RESULTS).encode())
 
 
 def _without_weights(model: bytes | Path) -> tuple[bytes, int]:
@@ -261,7 +275,7 @@ def merge(results: Path, network: Network, cache: Cache | None = None, progress:
     if header.get("schema") != on_device.RESULTS_SCHEMA:
         raise BadFile(f"{results} holds no results of a device kit; give the {on_device.RESULTS} of one")
     try:
-        found = _device(header)
+        found = device_of(header)
         bench = _DeviceBench.open(network, found, cache or Cache())
         if header["network"] != bench.network.structure_hash:
             raise BadFile(f"{results} was measured for another network; name that one")
@@ -275,7 +289,8 @@ def merge(results: Path, network: Network, cache: Cache | None = None, progress:
     return found
 
 
-def _device(header: Mapping[str, Any]) -> Device:
+def device_of(header: Mapping[str, Any]) -> Device:
+    """Return the device that the first line of results names."""
     settings = EngineSettings(engine=header["fingerprint"]["engine"], n_threads=header["n_threads"], batch=header["batch"])
     return Device(settings, header["fingerprint"])
 

@@ -18,21 +18,21 @@ over rounds (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from silicut.graph import Network
 from silicut.records import BadFile, ConfigError, Progress, Record, TooNoisy, Tracker, content_hash, silent
-from silicut.targets.engine import Engine, EngineSettings, Model, Session
+from silicut.targets.device.rounds import Rounds, interval
+from silicut.targets.engine import Engine, EngineSettings, Model
 
 _BUSY = 1.1
-_PREDICTED = "nothing was measured: latencies are predicted from the profile of a device that is not this machine"
+PREDICTED = "nothing was measured: latencies are predicted from the profile of a device that is not this machine"
+"""The warning of a measurement that is none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,17 @@ class MeasureOptions(Record):
         if not noise_percent > 0:
             raise ConfigError(f"noise must be above 0 per cent, not {noise_percent:g}")
         return dataclasses.replace(self, refuse_frac=noise_percent / 100, refuse_bias_frac=2 * noise_percent / 100)
+
+
+class Measured(Protocol):
+    """Where something was measured: an engine, or what is known of one elsewhere."""
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Engine, threads, batch."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what a time measured there depends on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,24 +203,59 @@ def measure(
     if reference not in models:
         raise ConfigError(f"reference must be one of {', '.join(map(repr, models))}, not {reference!r}")
     options = options or MeasureOptions()
-    hashes = {name: content_hash(_content(model)) for name, model in models.items()}
-    run = _Rounds(engine, models, reference, options)
+    hashes = {name: model_hash(model) for name, model in models.items()}
+    names = list(models)
+    rounds = Rounds(lambda i: engine.load(models[names[i]]), len(models), names.index(reference), options)
     n_sessions = math.ceil(options.max_rounds / options.rounds_per_session)
     tracker = Tracker(progress, "measure", n_sessions * options.rounds_per_session)
-    while not run.is_done():
-        run.session(tracker)
-    timings = run.timings(hashes)
+    while not rounds.is_done():
+        note = f"+-{100 * rounds.widest_frac:.1f} %" if rounds.sessions else ""
+        rounds.measure_session(lambda note=note: tracker.step(note))  # type: ignore[misc]
+    return measurement_of(rounds, hashes, reference, options, engine)
+
+
+def measurement_of(
+    rounds: Rounds, hashes: Mapping[str, str], reference: str, options: MeasureOptions, where: Measured
+) -> Measurement:
+    """Return what rounds say, wherever they were measured.
+
+    Args:
+        rounds: of as many candidates as there are hashes, in their order.
+        hashes: `model_hash` of each candidate, by its name.
+        reference: the name of the one that the others are compared with.
+        options: by which the rounds were measured.
+        where: the engine, or what is known of it.
+
+    Raises:
+        TooNoisy: an interval is wider than `refuse_frac`.
+    """
+    runs_ms = rounds.runs_ms()
+    reference_ms = runs_ms[list(hashes).index(reference)]
+    timings = {
+        name: _timing(hashes[name], ratios, own_ms, reference_ms, options)
+        for name, ratios, own_ms in zip(hashes, rounds.ratios(), runs_ms, strict=True)
+    }
     _refuse(timings, reference, options)
+    is_predicted = where.settings.is_predicted
     return Measurement(
-        settings=engine.settings,
-        fingerprint=engine.fingerprint(),
+        settings=where.settings,
+        fingerprint=where.fingerprint(),
         options=options,
         reference=reference,
         timings=timings,
-        n_rounds=run.n_rounds,
-        elapsed_s=run.elapsed_s(),
-        warnings=tuple(_warnings(timings, reference, options) if not engine.settings.is_predicted else [_PREDICTED]),
+        n_rounds=rounds.n_rounds,
+        elapsed_s=rounds.elapsed_s,
+        warnings=(PREDICTED,) if is_predicted else tuple(_warnings(timings, reference, options)),
     )
+
+
+def model_hash(model: Model) -> str:
+    """Return the hash by which a measurement names a model.
+
+    Raises:
+        BadFile: its file cannot be read.
+    """
+    return content_hash(_content(model))
 
 
 def _content(model: Model) -> Any:
@@ -224,73 +270,11 @@ def _content(model: Model) -> Any:
         raise BadFile(f"{model} cannot be read ({error.strerror}); check the path") from None
 
 
-class _Rounds:
-    """The rounds measured so far: seconds of shape (sessions, rounds, candidates, runs)."""
-
-    def __init__(self, engine: Engine, models: Mapping[str, Model], reference: str, options: MeasureOptions) -> None:
-        self.engine, self.models, self.options = engine, models, options
-        self.names = list(models)
-        self.reference_at = self.names.index(reference)
-        self.order = np.random.default_rng(options.seed)
-        self.sessions: list[np.ndarray] = []
-        self.start_s = time.monotonic()
-        self.widest_frac = np.inf
-
-    @property
-    def n_rounds(self) -> int:
-        return len(self.sessions) * self.options.rounds_per_session
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.start_s
-
-    def session(self, tracker: Tracker) -> None:
-        """Load every model anew and measure the rounds of one session."""
-        options = self.options
-        seconds = np.empty((options.rounds_per_session, len(self.names), options.runs_per_round))
-        note = f"+-{100 * self.widest_frac:.1f} %" if self.sessions else ""
-        with contextlib.ExitStack() as stack:
-            loaded: dict[int, Session] = {}
-            for i in self.order.permutation(len(self.names)):  # memory fills up in this order
-                loaded[i] = stack.enter_context(self.engine.load(self.models[self.names[i]]))
-                _burst(loaded[i], options.n_warmup)
-            for round_ in seconds:
-                for i in self.order.permutation(len(self.names)):
-                    round_[i] = _burst(loaded[i], 1 + options.runs_per_round)[1:]
-                tracker.step(note)
-        self.sessions.append(seconds)
-        self.widest_frac = max(_half_width_frac(ratios, options) for ratios in self.ratios())
-
-    def is_done(self) -> bool:
-        """Return whether the intervals are narrow enough, or no more rounds may be had."""
-        if not self.sessions:
-            return False
-        next_s = self.elapsed_s() / len(self.sessions)
-        is_late = self.n_rounds >= self.options.max_rounds or self.elapsed_s() + next_s > self.options.max_s
-        return is_late or (self.n_rounds >= self.options.n_rounds and self.widest_frac <= self.options.ci_frac)
-
-    def ratios(self) -> np.ndarray:
-        """Return the ratios to the reference in the same round, of shape (candidates, sessions, rounds)."""
-        fastest = np.stack(self.sessions).min(axis=-1)
-        return np.moveaxis(fastest / fastest[..., self.reference_at, None], -1, 0)
-
-    def timings(self, hashes: Mapping[str, str]) -> dict[str, Timing]:
-        runs_ms = 1e3 * np.moveaxis(np.stack(self.sessions), 2, 0).reshape(len(self.names), -1)
-        reference_ms = runs_ms[self.reference_at]
-        return {
-            name: _timing(hashes[name], ratios, own_ms, reference_ms, self.options)
-            for name, ratios, own_ms in zip(self.names, self.ratios(), runs_ms, strict=True)
-        }
-
-
-def _burst(session: Session, n_runs: int) -> list[float]:
-    return [session.time_once() for _ in range(n_runs)]
-
-
 def _timing(
     model_hash: str, ratios: np.ndarray, runs_ms: np.ndarray, reference_ms: np.ndarray, options: MeasureOptions
 ) -> Timing:
     ratio = float(np.median(ratios))
-    low, high = _interval(ratios, options)
+    low, high = interval(ratios, options)
     unit_ms = float(np.quantile(reference_ms, 0.1))
     return Timing(
         model_hash=model_hash,
@@ -308,25 +292,6 @@ def _timing(
         n=runs_ms.size,
         ratios=tuple(ratios.ravel().tolist()),
     )
-
-
-def _interval(ratios: np.ndarray, options: MeasureOptions) -> tuple[float, float]:
-    """Return the bootstrap 95 % interval of the median of ratios of shape (sessions, rounds).
-
-    Each resample draws sessions with replacement, then rounds of each drawn session with replacement.
-    """
-    rng = np.random.default_rng(options.seed)
-    n_sessions, n_rounds = ratios.shape
-    sessions = rng.integers(n_sessions, size=(options.n_resamples, n_sessions, 1))
-    rounds = rng.integers(n_rounds, size=(options.n_resamples, n_sessions, n_rounds))
-    medians = np.median(ratios[sessions, rounds].reshape(options.n_resamples, -1), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _half_width_frac(ratios: np.ndarray, options: MeasureOptions) -> float:
-    low, high = _interval(ratios, options)
-    return (high - low) / 2 / float(np.median(ratios))
 
 
 def _refuse(timings: Mapping[str, Timing], reference: str, options: MeasureOptions) -> None:

@@ -162,7 +162,6 @@ def test_options(says, options, sentence):
         (["prnue"], "No such command 'prnue'. "),
         (["prune", "--speed", "3"], "No such option: --speed"),
         (["prune", "--network", "resnet20"], "Missing option '--out'. "),
-        (["measure"], "Missing argument "),
         (["prune", "--preset", "papre"], "Invalid value for '--preset': "),
     ],
 )

@@ -8,6 +8,8 @@ import tiny
 
 from silicut.cli.app import run
 from silicut.compress import Plan
+from silicut.report.summary import RunSummary
+from silicut.targets.measure_kit import read_measurement
 from silicut.targets.profile import Profile, ProfileOptions
 
 pytestmark = pytest.mark.needs_ort
@@ -81,3 +83,47 @@ def test_a_device_is_profiled_in_two_visits_and_planned_for(tmp_path, capsys, mo
     assert "on another device" in (tmp_path / "run" / "report.html").read_text()
     plan = Plan.load(tmp_path / "run" / "plan.json")
     assert any(plan.kept)
+    measured_there([*pruned, "--epochs", "0"], tmp_path, capsys)
+
+
+def measured_there(pruned, folder, capsys):
+    """Take the run to the device and back: what was predicted is measured, and says so."""
+    out, kit = folder / "run", folder / "measure"
+    before = RunSummary.load(out / "summary.json")
+    assert run(["measure", str(out), "--kit", str(kit), "--batch", str(tiny.BATCH), "--noise", "1000"]) == 0
+    assert capsys.readouterr().out == (
+        f"{kit}: 2 networks; run python run.py in it on the device, then type: silicut measure {out} --merge results.jsonl\n"
+    )
+    subprocess.run([sys.executable, str(kit / "run.py")], check=True, capture_output=True)
+    results = kit / "results.jsonl"
+    assert run(["measure", str(out), "--merge", str(results)]) == 0
+    said, note = capsys.readouterr()
+    assert "measured on onnxruntime" in said
+    assert note == f"silicut: note: {out} holds what was measured; its command with --resume writes table and page anew\n"
+
+    assert run([*pruned, "--out", str(out), "--cache", str(folder / "other"), "--resume"]) == 0
+    assert "latency, measured" in capsys.readouterr().out
+    after, found = RunSummary.load(out / "summary.json"), read_measurement(results)
+    assert (before.settings.is_predicted, after.settings.is_predicted) == (True, False)
+    assert after.measured.ms == found.timings["pruned"].latency_ms
+    assert after.dense.ms == found.timings["dense"].latency_ms
+    assert after.outcome.sentence.startswith(before.outcome.sentence)
+    assert after.outcome.sentence.endswith(f" On the device it measured {100 * found.timings['pruned'].ratio:.1f} %.")
+    assert all(round_.measured_ms is None for round_ in after.rounds)
+    assert not any("nothing was measured" in warning for warning in after.warnings)
+    assert after.hashes == before.hashes
+    assert after.target_ms / after.dense.ms == pytest.approx(before.target_ms / before.dense.ms)
+    assert "on another device" not in (out / "report.html").read_text()
+
+    other = folder / "other.jsonl"
+    for key, sentence in (("fingerprint", "the device that the run in {} is for, not of one with another cpu"),
+                          ("models", "the networks in {}, not of others; write the kit of this run")):  # fmt: skip
+        header, *lines = results.read_text().splitlines()
+        changed = json.loads(header)
+        if key == "models":
+            changed["models"][1]["hash"] = "0"
+        else:
+            changed["fingerprint"]["cpu"] = "another"
+        other.write_text("\n".join([json.dumps(changed), *lines]))
+        assert run(["measure", str(out), "--merge", str(other)]) == 2
+        assert capsys.readouterr().err == f"silicut: results must be of {sentence.format(out)}\n"

@@ -2,11 +2,8 @@
 
 import importlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +11,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from forked import start
 
 import silicut
 from silicut.cli.app import run
@@ -37,28 +35,27 @@ def measured(cache):
 # Kills
 
 
-def start(arguments):
-    command = [sys.executable, "-c", "from silicut.cli import main; main()", *arguments]
-    environment = {**os.environ, tiny.PAUSE: "0.5", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@pytest.fixture
+def killed_when(tmp_path):
+    """Return a function that runs a command until something is there, then kills it: nothing of it can tidy up."""
 
+    def run_and_kill(has_come, arguments):
+        process, until = start(arguments, tmp_path / "said", **{tiny.PAUSE: "0.5"}), time.monotonic() + WAIT_S
+        try:
+            while not has_come():
+                assert process.is_alive(), (tmp_path / "said").read_text()
+                assert time.monotonic() < until, "the moment to kill did not come"
+                time.sleep(0.002)
+        finally:
+            process.kill()
+            process.join()
+        assert process.exitcode == -signal.SIGKILL
 
-def killed_when(has_come, arguments):
-    """Run until something is there, then kill -9; nothing of the process can tidy up."""
-    process, until = start(arguments), time.monotonic() + WAIT_S
-    try:
-        while not has_come():
-            assert process.poll() is None, process.stderr.read().decode()
-            assert time.monotonic() < until, "the moment to kill did not come"
-            time.sleep(0.002)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    return run_and_kill
 
 
 @pytest.mark.needs_ort
-def test_a_run_killed_five_times_loses_at_most_the_step_it_was_in(tmp_path):
+def test_a_run_killed_five_times_loses_at_most_the_step_it_was_in(tmp_path, killed_when):
     out, cache = tmp_path / "run", tmp_path / "cache"
     first, again = tiny.arguments(out, cache), tiny.arguments(out, cache, "--resume")
 
@@ -84,9 +81,9 @@ def test_a_run_killed_five_times_loses_at_most_the_step_it_was_in(tmp_path):
     done, model = steps(out), (out / "model.onnx").read_bytes()
     assert "measured" not in done
 
-    finished = start(again)
-    _, errors = finished.communicate(timeout=WAIT_S)
-    assert finished.returncode == 0, errors.decode()
+    finished = start(again, tmp_path / "said")
+    finished.join(WAIT_S)
+    assert finished.exitcode == 0, (tmp_path / "said").read_text()
     assert steps(out)[: len(done)] == done
     assert steps(out)[-1] == "measured"
     assert {name: n for name, n in Counter(steps(out)).items() if n > 1} == {}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from forked import start
 
 import silicut
 from silicut.cli.app import run
@@ -24,6 +26,12 @@ def on_two(arguments, **environment):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "silicut"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
 
 
 def results(folder):
@@ -47,15 +55,21 @@ def test_two_processes_find_the_plan_of_one(tiny_run, tiny_cache, tmp_path):
 
 
 def test_a_run_of_one_process_goes_on_in_two(tiny_run, tiny_cache, tmp_path):
-    """From the plan on, which two runs need not share since it was measured: the same epochs, the same accuracy."""
+    """From the plan on, which two runs need not share since it was measured: the same epochs, the same accuracy.
+
+    The two are started with torchrun's variables, but without torchrun, which would import everything anew.
+    """
     out = tmp_path / "run"
     shutil.copytree(tiny_run.folder, out)
     shutil.rmtree(out / "checkpoint")
     lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
     first_epoch = next(i for i, line in enumerate(lines) if json.loads(line)["step"] == "epoch 1")
     (out / "metrics.jsonl").write_text("".join(lines[:first_epoch]))
-    done = on_two(tiny.arguments(out, tiny_cache, "--resume"))
-    assert done.returncode == 0, done.stderr
+    own = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    both = [start(tiny.arguments(out, tiny_cache, "--resume"), tmp_path / "said", RANK=rank, **own) for rank in "01"]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0], (tmp_path / "said").read_text()
     found, expected = results(out), results(tiny_run.folder)
     assert list(found) == list(expected)
     for epoch in ("epoch 1", "epoch 2"):

@@ -10,9 +10,20 @@ import torch
 
 _VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 _PATCHES = {"image_size": 32, "patch_size": 8}
-_STAGES = {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1]}
+_STAGES = {"num_encoder_blocks": 2, "hidden_sizes": [8, 16], "depths": [1, 1], "mlp_ratios": [2, 2]}
 _TEXT = {"vocab_size": 50, "max_position_embeddings": 16}
-_HEADS = {"num_attention_heads": [1, 2, 2, 4]}
+_HEADS = {"num_attention_heads": [1, 2]}
+_CVT: dict[str, Any] = {"embed_dim": [8, 16], "num_heads": [1, 2], "depth": [1, 2], "cls_token": [False, True]}
+_CVT |= {
+    "patch_sizes": [7, 3],
+    "patch_stride": [4, 2],
+    "patch_padding": [2, 1],
+    "kernel_qkv": [3, 3],
+    "mlp_ratio": [2.0, 2.0],
+}
+_CVT |= {name: [0.0, 0.0] for name in ("attention_drop_rate", "drop_rate", "drop_path_rate")}
+_CVT |= {"padding_kv": [1, 1], "stride_kv": [2, 2], "padding_q": [1, 1], "stride_q": [1, 1]}
+_CVT |= {"qkv_bias": [True, True], "qkv_projection_method": ["dw_bn", "dw_bn"]}
 
 
 @dataclass(frozen=True)
@@ -73,14 +84,14 @@ NETWORKS = [
     Foreign(
         "SwinForImageClassification",
         "SwinConfig",
-        {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
-        groups=(10, 444),
+        {"embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
+        groups=(8, 312),
     ),
     Foreign(
         "Swinv2ForImageClassification",
         "Swinv2Config",
-        {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
-        groups=(14, 2492),
+        {"embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 4, "image_size": 32},
+        groups=(11, 1848),
     ),
     Foreign(
         "FocalNetForImageClassification",
@@ -193,28 +204,32 @@ NETWORKS = [
         (3, 64, 64),
         groups=(16, 356),
     ),
-    Foreign("PoolFormerForImageClassification", "PoolFormerConfig", _STAGES, (3, 64, 64), groups=(8, 360)),
+    Foreign(
+        "PoolFormerForImageClassification",
+        "PoolFormerConfig",
+        {**_STAGES, "patch_sizes": [7, 3], "strides": [4, 2], "padding": [2, 1]},
+        groups=(4, 120),
+    ),
     Foreign(
         "SegformerForSemanticSegmentation",
         "SegformerConfig",
-        {**_STAGES, **_HEADS, "decoder_hidden_size": 16},
-        (3, 64, 64),
-        groups=(21, 497),
+        {**_STAGES, **_HEADS, "sr_ratios": [2, 1], "patch_sizes": [3, 3], "strides": [2, 2], "decoder_hidden_size": 16},
+        groups=(11, 139),
     ),
     Foreign(
         "PvtForImageClassification",
         "PvtConfig",
-        {**_STAGES, **_HEADS, "image_size": 64, "mlp_ratios": [2] * 4},
-        (3, 64, 64),
-        groups=(16, 273),
+        {
+            **_STAGES,
+            **_HEADS,
+            "image_size": 32,
+            "sequence_reduction_ratios": [2, 1],
+            "patch_sizes": [4, 2],
+            "strides": [4, 2],
+        },
+        groups=(8, 91),
     ),
-    Foreign(
-        "CvtForImageClassification",
-        "CvtConfig",
-        {"embed_dim": [8, 16, 24], "num_heads": [1, 2, 3], "depth": [1, 2, 3]},
-        (3, 64, 64),
-        groups=(16, 518),
-    ),
+    Foreign("CvtForImageClassification", "CvtConfig", _CVT, groups=(9, 117)),
     Foreign(
         "SwiftFormerForImageClassification",
         "SwiftFormerConfig",

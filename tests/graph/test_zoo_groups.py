@@ -12,7 +12,8 @@ from silicut import zoo
 from silicut.graph import capture, find_blocks, find_channels, remove_blocks, to_module
 
 # Left out for their size: deeper ones of a kind that is tested, and AlexNet, which is a plain chain. Transformers differ.
-LARGE = {"resnet101", "resnet152", "alexnet", "vit-ti", "vit-s", "vit-b"}
+LARGE = {f"resnet{depth}{kind}" for depth in (44, 110) for kind in ("", "-projection")}
+LARGE |= {"resnet101", "resnet152", "alexnet", "vit-ti", "vit-s", "vit-b"}
 NAMES = [entry.name for entry in zoo.ENTRIES if entry.name not in LARGE]
 # Small images where the network takes any: the groups are the same.
 SIZES = {"lenet5": 28} | {entry.name: 32 for entry in zoo.ENTRIES if entry.n_classes == 1000}
@@ -54,7 +55,7 @@ def test_groups_are_proved(subject):
 def residual_blocks(module):
     """Residual blocks by the path that their layers share, which in MobileNetV2 lies one deeper."""
     parts = dict(module.named_modules())
-    found = {n: part for n, part in parts.items() if type(part).__name__ in ("BasicBlock", "Bottleneck")}
+    found = {n: part for n, part in parts.items() if type(part).__name__ in ("BasicBlock", "Bottleneck", "_Block")}
     return found | {f"{n}.conv": part for n, part in parts.items() if getattr(part, "_has_shortcut", False)}
 
 

@@ -96,5 +96,5 @@ def projected() -> nn.Module:
 
 
 def bottlenecks() -> nn.Module:
-    """Depth 50, an eighth of the usual width."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), 10, "cifar", 8)
+    """Depth 20, an eighth of the usual width; two stages have a block with an identity shortcut."""
+    return ResNet(Bottleneck, (2, 2, 1, 1), 10, "cifar", 8)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from silicut.targets import engine  # noqa: E402
 from silicut.targets.elsewhere import Device  # noqa: E402
 from silicut.targets.kit import Unmeasured, Wanted, device_profile, merge, write_kit  # noqa: E402
 from silicut.targets.profile import EVEN_FRACS, Profile, ProfileOptions, profile_network  # noqa: E402
+from silicut.targets.samples import TURNS  # noqa: E402
 
 QUICK = ProfileOptions(n_samples=6, n_samples_max=6, n_validation=2)
 ALONE = """
@@ -54,10 +56,16 @@ def visited(name, network, folder):
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
 def visit(request, tmp_path_factory):
-    """A finished visit of one engine: its name, folder, profile, device and kits."""
+    """A finished visit of one engine: its name, folder, profile, device and kits.
+
+    Only ONNX Runtime's profile is compared with a local one, so the other engine takes few turns.
+    """
     pytest.importorskip(request.param.partition("-")[0])
     folder = tmp_path_factory.mktemp("visit")
-    return request.param, folder, *visited(request.param, nets.network(nets.Joined), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "onnxruntime":
+            patch.setattr("silicut.targets.kit.TURNS", replace(TURNS, min_turns=2, max_turns=2))
+        return request.param, folder, *visited(request.param, nets.network(nets.Joined), folder)
 
 
 # What is found

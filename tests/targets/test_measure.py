@@ -11,7 +11,7 @@ import pytest
 
 from silicut.records import BadFile, ConfigError, TooNoisy
 from silicut.targets import EngineSettings, Measurement, MeasureOptions, measure
-from silicut.targets.measure import _interval
+from silicut.targets.device.rounds import interval
 
 QUICK = MeasureOptions(n_rounds=20, max_rounds=40, n_resamples=400)
 
@@ -171,7 +171,7 @@ def test_interval_equals_a_bootstrap_written_as_loops():
         drawn = [ratios[rng.integers(4)] for _ in range(4)]
         medians.append(np.median([session[rng.integers(5)] for session in drawn for _ in range(5)]))
     expected = np.quantile(medians, [0.025, 0.975])
-    assert _interval(ratios, MeasureOptions(n_resamples=4000)) == pytest.approx(tuple(expected), abs=0.002)
+    assert interval(ratios, MeasureOptions(n_resamples=4000)) == pytest.approx(tuple(expected), abs=0.002)
 
 
 def test_records_survive_the_disk(tmp_path):

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,19 @@ class WrongKit(Exception):
     """The kit cannot be run here; the message is a sentence with a next step."""
 
 
-def main(folder: Path, arguments: list[str] | None = None) -> int:
-    """Run a kit as its `run.py` does; return the exit code: 0 done, 2 it cannot be run here, 130 interrupted."""
+def main(folder: Path, arguments: list[str] | None = None, work: Callable[[Path, int | None], None] | None = None) -> int:
+    """Run a kit as its `run.py` does; return the exit code: 0 done, 2 it cannot be run here, 130 interrupted.
+
+    Args:
+        folder: of the kit.
+        arguments: of the command line.
+        work: what is done with the folder and the number of threads asked for; `run` when None.
+    """
     parser = argparse.ArgumentParser(description="Measure the networks of a silicut device kit.")
     parser.add_argument("--threads", type=int, help="threads of the engine; the kit's by default")
     asked = parser.parse_args(arguments)
     try:
-        run(folder, asked.threads)
+        (work or run)(folder, asked.threads)
     except WrongKit as error:
         print(f"device kit: {error}", file=sys.stderr)
         return 2
@@ -63,16 +69,9 @@ def run(folder: Path, n_threads: int | None = None) -> None:
     """
     kit = json.loads((folder / KIT).read_text(encoding="utf-8"))
     n_threads = n_threads or kit["n_threads"]
-    engine = _engine(kit["engine"])
-    version = engine.version()
-    header = {
-        "schema": RESULTS_SCHEMA,
-        "network": kit["network"],
-        "n_threads": n_threads,
-        "batch": kit["batch"],
-        "fingerprint": engine_fingerprint(kit["engine"], version, n_threads, kit["batch"], **engine.FINGERPRINT),
-    }
-    done = _begin(folder / RESULTS, header)
+    engine = engine_of(kit["engine"])
+    header = {"schema": RESULTS_SCHEMA, "network": kit["network"], **where_it_runs(kit, engine, n_threads)}
+    done = {line["model"] for line in begin(folder / RESULTS, header)}
     left = [network for network in kit["networks"] if network["model"] not in done]
     _write_weights(folder / MODELS / WEIGHTS, kit["weights_bytes"])
     start = time.monotonic()
@@ -94,7 +93,7 @@ def _measure(
     return found
 
 
-def _engine(name: str) -> Any:
+def engine_of(name: str) -> Any:
     """Return the device module of an engine, its runtime imported.
 
     Raises:
@@ -108,8 +107,14 @@ def _engine(name: str) -> Any:
     return importlib.import_module(f".{MODULES[name]}", __package__)
 
 
-def _begin(path: Path, header: dict[str, Any]) -> set[str]:
-    """Return the models that have a result, after writing the first line where there is none.
+def where_it_runs(kit: dict[str, Any], engine: Any, n_threads: int) -> dict[str, Any]:
+    """Return what results say of machine and engine."""
+    fingerprint = engine_fingerprint(kit["engine"], engine.version(), n_threads, kit["batch"], **engine.FINGERPRINT)
+    return {"n_threads": n_threads, "batch": kit["batch"], "fingerprint": fingerprint}
+
+
+def begin(path: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results that are there, after writing the first line where there is none.
 
     Raises:
         WrongKit: the results are of another machine, engine or number of threads.
@@ -117,10 +122,10 @@ def _begin(path: Path, header: dict[str, Any]) -> set[str]:
     lines = list(read(path))
     if not lines:
         append(path, header)
-        return set()
+        return []
     if lines[0] != header:
         raise WrongKit(f"{path} was measured by another machine, engine or number of threads; move it away first")
-    return {line["model"] for line in lines[1:]}
+    return lines[1:]
 
 
 def _write_weights(path: Path, n_bytes: int) -> None:
