@@ -22,15 +22,15 @@ from silicut.training import RECOVERY, Recipe, TrainingData, fit, from_first, re
 QAT = replace(RECOVERY, learning_rate=0.01, weight_decay=1e-4, precision="fp32")
 """Training of a network that is rounded: smaller steps than after pruning, distilled from the float network.
 
-In bfloat16, convolutions are cut to 8 significant bits: a step takes 0.8 of the time, and of ResNet-20's rounded numbers 1.5 %
-instead of 0.01 % are others than the integer network's.
+In bfloat16, convolutions are cut to 8 significant bits: a step takes 0.8 of the time, and of ResNet-20's rounded numbers
+1.5 % instead of 0.01 % are others than the integer network's.
 """
 
 _PLAN = "bits.json"
 _N_RECALIBRATED = 4000
 
 
-def train_quantised(  # noqa: PLR0913 - what fit takes, and where to start
+def train_quantised(
     network: Network,
     plan: BitPlan,
     activations: Mapping[Site, Quantisation],
@@ -42,8 +42,26 @@ def train_quantised(  # noqa: PLR0913 - what fit takes, and where to start
 ) -> QuantisedNetwork:
     """Return the integer network of a float one that was trained while it was rounded.
 
+    See `trained_while_rounded`, whose arguments these are.
+    """
+    return trained_while_rounded(network, plan, activations, data, recipe, folder=folder, progress=progress).quantised()
+
+
+def trained_while_rounded(
+    network: Network,
+    plan: BitPlan,
+    activations: Mapping[Site, Quantisation],
+    data: TrainingData,
+    recipe: Recipe = QAT,
+    *,
+    folder: str | Path | None = None,
+    progress: Progress = silent,
+) -> QuantisationAware:
+    """Return the module of a float network after training, with the integer network and the float one that it stands for.
+
     It is distilled from the float network with the recipe's weight. Batch norms take their statistics again from training
-    images in the end. With `folder` the state is kept after every epoch, and a call with the same arguments goes on from there.
+    images in the end. With `folder` the state is kept after every epoch, and a call with the same arguments goes on from
+    there.
 
     Args:
         network: as captured, with its batch norms; not changed.
@@ -65,7 +83,7 @@ def train_quantised(  # noqa: PLR0913 - what fit takes, and where to start
         from_first(lambda: _claim(Path(folder), plan))
     fit(module, data, recipe, teacher=to_module(network), folder=folder, progress=progress)
     recalibrate_batch_norm(module, data, _N_RECALIBRATED, recipe.batch_size, recipe.seed)
-    return module.quantised()
+    return module
 
 
 def _claim(folder: Path, plan: BitPlan) -> None:
@@ -92,9 +110,10 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(module: QuantisationAware, *inputs: Tensor) -> dict[str, Agreement]:
-    """Return for every tensor how training mode and the integer network agree on it, both given the integer network's numbers.
+    """Return for every tensor how training mode and the integer network agree on it.
 
-    Batch norms use their own statistics. The module's mode stays.
+    Both go on from the integer network's numbers, so that differences do not add up. Batch norms use their own
+    statistics. The module's mode stays.
 
     Args:
         module: what is trained.

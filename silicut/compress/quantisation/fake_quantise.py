@@ -1,7 +1,7 @@
 """Rounding that is trained through: straight-through gradients and steps that are learned.
 
-Source: Esser et al., "Learned Step Size Quantization", 2020 (LSQ). Four passes over memory forward and four backward; PyTorch's
-own learnable fake quantisation takes twenty times as long on a processor.
+Source: Esser et al., "Learned Step Size Quantization", 2020 (LSQ). Four passes over memory forward and four backward;
+PyTorch's own learnable fake quantisation takes more than ten times as long on a processor.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _STEP_RATE = 10.0
 def fake_quantise(values: Tensor, log_step: Tensor, low: Limit, high: Limit, n: int) -> Tensor:
     """Return clamp(round(values / step), low, high) * step, rounded halves to even.
 
-    A value's gradient passes where low < value / step < high. The gradient of a step is LSQ's: g times the sum over its values
-    of the incoming gradient times (round(v / s) - v / s), or times `low` or `high` where they saturate, with
+    A value's gradient passes where low < value / step < high. The gradient of a step is LSQ's: g times the sum over its
+    values of the incoming gradient times (round(v / s) - v / s), or times `low` or `high` where they saturate, with
     g = 1 / sqrt(n q) and q the larger of -low and high. Steps are kept as logarithms: they stay positive, and move by a
     fraction that does not depend on the unit of the values, tenfold, which is LSQ's rate for steps of about 0.3. (LSQ's own
     rate, 1 / step^2, diverges for filters of 8 bits, whose steps are some thousandths.)
@@ -45,7 +45,7 @@ class _FakeQuantise(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, log_step: Tensor, low: Limit, high: Limit, n: int) -> Tensor:
         step = along_filters(log_step.exp(), values)
         steps = values / step
-        # A bool is a quarter of the memory, but the gradient of the step needs the fractions.
+        # A mask would take a quarter of the memory, but the gradient of the step needs the fractions.
         rounded = _clamped(steps.round(), low, high).mul_(step)
         ctx.save_for_backward(steps, rounded, log_step)
         ctx.low, ctx.high, ctx.n = low, high, n
@@ -65,7 +65,7 @@ def along_filters(numbers: Tensor, values: Tensor) -> Tensor:
 
 
 def _clamped(values: Tensor, low: Limit, high: Limit) -> Tensor:
-    return torch.clamp_(values, low, high)  # type: ignore[call-overload, no-any-return]
+    return torch.clamp_(values, low, high)  # type: ignore[arg-type]  # both are numbers, or both tensors
 
 
 def _passed(gradient: Tensor, steps: Tensor, low: Limit, high: Limit) -> Tensor:

@@ -1,8 +1,8 @@
 """Quantisation-aware training: a network is trained while it is rounded, and how coarsely is learned with it.
 
-`QuantisationAware` is an ordinary module. In training mode it computes with floats that it rounds wherever the integer network
-rounds, and gradients pass straight through; in evaluation mode it *is* the integer network: it lowers itself and computes
-with integers.
+`QuantisationAware` is an ordinary module. In training mode it computes with floats that it rounds wherever the integer
+network rounds, and gradients pass straight through; in evaluation mode it *is* the integer network: it lowers itself and
+computes with integers.
 """
 
 from __future__ import annotations
@@ -118,11 +118,14 @@ class QuantisationAware(nn.Module):
                 parameters |= self._norm_of[operator.name].arrays(operator)
         return network.with_parameters(parameters)
 
+    def activations(self) -> dict[Site, Quantisation]:
+        """Return the quantisation of each site with the steps as they are."""
+        return {site: step.learned() for site, step in self._step_of.items()}
+
     def _lowered(self) -> QuantisedNetwork:
         sites = replace(self.sites, network=self.float_network())
         weights = {name: layer.integers() for name, layer in self._layer_of.items()}
-        activations = {site: step.learned() for site, step in self._step_of.items()}
-        return lower(sites, self.plan, activations, weights)
+        return lower(sites, self.plan, self.activations(), weights)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_integer": None}
@@ -141,11 +144,10 @@ class _Run:
         role, output = KINDS[operator.kind].role, operator.outputs[0]
         read = activations_read(self._network, operator)
         if role is Role.LAYER:
-            values, step = self._for_layer(read[0])
-            self._end(operator, self._module._layer_of[operator.name](values, step))
+            self._end(operator, self._module._layer_of[operator.name](*self._for_layer(read[0])))
         elif operator.name in self._module._norm_of:
-            norm, step = self._module._norm_of[operator.name], self._own_step(read[0])
-            self._end(operator, norm(self.values[read[0]], step.step.detach() / NORM_LEVELS))
+            scale = self._own_step(read[0]).step.detach() / NORM_LEVELS
+            self._end(operator, self._module._norm_of[operator.name](self.values[read[0]], scale))
         elif role is Role.CLAMP:
             if output not in self.values:  # else it is part of the rounding before
                 self.round(output, self.values[read[0]])

@@ -7,6 +7,7 @@ same (negated where the factor is negative).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class LearnedNorm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, operator: Operator, parameters: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, operator: Operator, parameters: Mapping[str, NDArray[Any]]) -> None:
         super().__init__()
         a = operator.arguments
         n = len(parameters[a["running_mean"].name])
