@@ -104,6 +104,8 @@ def _recipe(asked: QuantiseArguments) -> Recipe | None:
     from silicut.compress.quantisation.aware_training import QAT
 
     if not asked.train:
+        if asked.learning_rate is not None:
+            raise ConfigError("learning-rate must be given with --train only, the epochs of training")
         return None
     return replace(
         QAT,

@@ -115,6 +115,7 @@ class LearnedNorm(nn.Module):
         """
         with torch.no_grad():
             rounding = _rounding_error(self.shift(), scales * self.factor().abs())
+            rounding = torch.where(self.running_var > 0, rounding, 0.0)  # statistics at 0 are being measured anew
             if self.training:
                 self.num_batches_tracked.add_(1)
         momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None and self.training else self.momentum or 0.0

@@ -17,7 +17,7 @@ from silicut.compress.quantisation.lowering import lower
 from silicut.graph import capture, to_module
 from silicut.numerics import QuantisedModule, dequantise, quantise, run_integer
 from silicut.records import BadFile
-from silicut.training import fit
+from silicut.training import fit, recalibrate_batch_norm
 from silicut.zoo import open_data
 
 
@@ -167,6 +167,20 @@ def test_norms_take_statistics_of_unrounded_results_of_rounded_layers(trained, d
     result = functional.conv2d(step(images), weight * layer.log_step.exp().reshape(-1, 1, 1, 1), stride=2, padding=1)
     expected = 0.9 * before + 0.1 * result.mean((0, 2, 3))
     torch.testing.assert_close(layer.norm.running_mean, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_statistics_that_are_measured_anew_are_those_of_the_images(trained, digits):
+    """Statistics have been right before, so they come out nearly as they were, and so does the network."""
+    module = QuantisationAware(*start(trained, digits, 8))
+    before = [
+        (norm.running_mean.clone(), norm.running_var.clone()) for norm in module.modules() if hasattr(norm, "running_var")
+    ]
+    recalibrate_batch_norm(module, digits, 1437, 128)
+    for norm, (mean, var) in zip(norms, before, strict=True):
+        spread = var.sqrt()
+        assert ((norm.running_mean - mean).abs() < 0.5 * spread).all()
+        assert ((norm.running_var.sqrt() / spread - 1).abs() < 0.4).all()
+    assert n_right(module, digits) > n_right(trained, digits) - 8
 
 
 @pytest.mark.parametrize("seed", range(4))
