@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from silicut.cli.arguments import command_of, noting, typed_command
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from silicut.compress.quantisation.bits import BitBudget
     from silicut.flows.quantise import QuantiseOptions
     from silicut.report.quantisation import QuantisationSummary
+    from silicut.training import Recipe
 
 
 @command_of(QuantiseArguments)
 def quantise(asked: QuantiseArguments) -> None:
-    """Make an integer network of a trained one, after training, and count what that costs in accuracy."""
+    """Make an integer network of a trained one, with --train by more training, and count what that costs in accuracy."""
     bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
     from silicut.flows.quantise import new_folder
@@ -88,11 +90,33 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan | BitBudget, QuantiseOpt
         )
     with noting(problems):
         options = QuantiseOptions(
-            methods=methods, n_calibration=asked.calibration, edge_bits=asked.edge_bits, seed=asked.seed
+            methods=methods,
+            n_calibration=asked.calibration,
+            edge_bits=asked.edge_bits,
+            seed=asked.seed,
+            training=_recipe(asked),
+            training_folder=asked.checkpoints,
         )
     if problems:
         raise ConfigError(*problems)
     return bits, options
+
+
+def _recipe(asked: QuantiseArguments) -> Recipe | None:
+    from silicut.compress.quantisation.aware_training import QAT
+
+    if not asked.train:
+        if asked.learning_rate is not None:
+            raise ConfigError("learning-rate must be given with --train only, the epochs of training")
+        return None
+    return replace(
+        QAT,
+        epochs=asked.train,
+        batch_size=asked.training_batch,
+        learning_rate=QAT.learning_rate if asked.learning_rate is None else asked.learning_rate,
+        seed=asked.seed,
+        warmup_epochs=min(QAT.warmup_epochs, asked.train / 4),
+    )
 
 
 def _bits(asked: QuantiseArguments) -> BitPlan | BitBudget:

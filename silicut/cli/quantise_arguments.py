@@ -37,6 +37,10 @@ class QuantiseArguments:
         bool, Option("--correct-biases", help="Let biases take back shifted means; adaptive rounding does so anyway.")
     ] = False
     calibration: Annotated[int, Option(help="Training images on which ranges are found.")] = 512
+    train: Annotated[int, Option(min=0, help="Epochs of training while rounded, distilled from the float network.")] = 0
+    learning_rate: Annotated[float | None, Option(help="Peak learning rate of that training; 0.01 by default.")] = None
+    training_batch: Annotated[int, Option(help="Images of one step of that training.")] = 128
+    checkpoints: Annotated[Path | None, Option(help="Folder where training keeps its state, and goes on from.")] = None
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None
     data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None
     metric: Annotated[str | None, Option(help="Your own metric as module:function.")] = None

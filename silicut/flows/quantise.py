@@ -1,18 +1,20 @@
-"""Quantise a trained network to integers, after training, and count what that costs.
+"""Quantise a trained network to integers, after training or with more of it, and count what that costs.
 
-capture -> fold -> calibrate -> lower -> count right images, in float and in integers, image by image.
+capture -> fold -> calibrate -> (train while rounded ->) lower -> count right images, in float and in integers, image by
+image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from silicut.compress.quantisation import BitPlan, find_sites, quantisable
+from silicut.compress.quantisation.aware_training import trained_while_rounded
 from silicut.compress.quantisation.bit_search import BitSearch
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitBudget
 from silicut.compress.quantisation.equalisation import equalise
@@ -26,11 +28,11 @@ from silicut.graph import Network, capture
 from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised
 from silicut.records import ConfigError, OutputExists, Progress, silent
 from silicut.records.progress import Tracker
-from silicut.training import Batches, Metric, TrainingData
+from silicut.training import Batches, Metric, Recipe, TrainingData
 
 __all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
 
-FLOAT, INTEGER = "float", "integer"
+FLOAT, UNTRAINED, INTEGER = "float", "untrained", "integer"
 BITS_FILE, SEARCH_FILE, SUMMARY_FILE = "bits.json", "search.json", "summary.json"
 _BATCH = 64
 
@@ -45,6 +47,9 @@ class QuantiseOptions:
         edge_bits: of weights and inputs of the first and the last layer where the bits do not name them; None for those of
             the other layers.
         seed: of the choice of calibration images.
+        training: how the network is trained while it is rounded; None for not at all. It starts from the ranges found and
+            from the weights as they came.
+        training_folder: where training keeps its state after each epoch, to go on from there; None for nowhere.
 
     Raises:
         ConfigError: everything that is wrong, at construction.
@@ -54,6 +59,8 @@ class QuantiseOptions:
     n_calibration: int = 512
     edge_bits: int | None = None
     seed: int = 0
+    training: Recipe | None = None
+    training_folder: str | Path | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -63,6 +70,12 @@ class QuantiseOptions:
             problems.append(f"edge_bits must be {MIN_BITS}..{MAX_BITS}, not {self.edge_bits}")
         if self.seed < 0:
             problems.append(f"seed must be 0 or more, not {self.seed}")
+        if self.training is not None and self.methods.changes_weights:
+            problems.append(
+                "methods must leave weights to training: rounding nearest, nothing equalised, no biases corrected"
+            )
+        if self.training is None and self.training_folder is not None:
+            problems.append("training_folder must be given with training only")
         if problems:
             raise ConfigError(*problems)
 
@@ -171,6 +184,9 @@ def quantise(  # noqa: PLR0913
     images = _calibration_images(training_data, inputs, options)
     plan, search = _plan(bits, network, images, options, progress)
     calibrated = quantise_after_training(network, plan, images, options.methods, progress)
+    untrained = calibrated.quantised if options.training else None
+    if options.training:
+        calibrated = _trained(dense, plan, calibrated, training_data, options, progress)
     judge = Judge(training_data, evaluate, metric)
     unseen = images[0] if training_data is None else next(training_data.evaluation_batches(_BATCH))[0]
     return Quantised(
@@ -178,12 +194,30 @@ def quantise(  # noqa: PLR0913
         plan=plan,
         search=search,
         calibrated=calibrated,
-        stages=_stages(judge, module, QuantisedModule(calibrated.quantised), progress),
+        stages=_stages(judge, module, untrained, calibrated.quantised, progress),
         noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
         n_calibration=sum(map(len, images)),
         options=options,
         dense=dense,
     )
+
+
+def _trained(
+    dense: Network,
+    plan: BitPlan,
+    start: Calibrated,
+    data: TrainingData | None,
+    options: QuantiseOptions,
+    progress: Progress,
+) -> Calibrated:
+    """Return what training makes of a network that was calibrated."""
+    if data is None:
+        raise ConfigError("data must be given where the network is trained: labelled images to train on")
+    assert options.training is not None
+    folder = options.training_folder
+    module = trained_while_rounded(dense, plan, start.activations, data, options.training, folder=folder, progress=progress)
+    sites = replace(module.sites, network=module.float_network())
+    return replace(start, sites=sites, activations=module.activations(), quantised=module.quantised())
 
 
 def _of_one_input(network: Network) -> Network:
@@ -230,11 +264,15 @@ def _first(batches: Iterator[tuple[Tensor, Tensor]], n: int) -> Iterator[Tensor]
             return
 
 
-def _stages(judge: Judge, module: nn.Module, integer: nn.Module, progress: Progress) -> tuple[Stage, ...]:
+def _stages(
+    judge: Judge, module: nn.Module, untrained: QuantisedNetwork | None, integer: QuantisedNetwork, progress: Progress
+) -> tuple[Stage, ...]:
     if not judge.is_able:
         return ()
-    stages, tracker = Stages(first=FLOAT), Tracker(progress, "evaluate", 2)
-    for name, each in ((FLOAT, module), (INTEGER, integer)):
+    judged = {FLOAT: module} | ({} if untrained is None else {UNTRAINED: QuantisedModule(untrained)})
+    judged[INTEGER] = QuantisedModule(integer)
+    stages, tracker = Stages(first=FLOAT), Tracker(progress, "evaluate", len(judged))
+    for name, each in judged.items():
         stages.add(name, judge.quality(each))
         tracker.step(f"{name}: {stages.stages[-1].score:.2%}" if judge.own is None else "")
     return tuple(stages.stages)

@@ -52,6 +52,19 @@ def test_the_bits_of_a_run_serve_another(finished, tmp_path, capsys):
     assert QuantisationSummary.load(out / "summary.json").to_json() == found
 
 
+def test_training_is_a_stage_of_its_own(tmp_path):
+    more = ("--train", "1", "--training-batch", "32", "--checkpoints", str(tmp_path / "state"))
+    assert run(quantise("--bits", "3/3", *more, "--out", str(tmp_path / "out"))) == 0
+    stages = QuantisationSummary.load(tmp_path / "out" / "summary.json").stages
+    assert [stage.name for stage in stages] == ["float", "untrained", "integer"]
+    assert (tmp_path / "state" / "training.json").exists()
+
+
+def test_options_of_training_are_refused_without_it(tmp_path, capsys):
+    assert run(quantise("--learning-rate", "0.1", "--out", str(tmp_path / "out"))) == 2
+    assert "learning-rate must be given with --train only, the epochs of training" in capsys.readouterr().err
+
+
 def test_all_methods_together(tmp_path, capsys):
     more = ("--ranges", "mse", "--scales", "mse", "--rounding", "adaptive", "--equalise", "--correct-biases")
     assert run(quantise("--bits", "6/6", *more, "--out", str(tmp_path / "out"))) == 0

@@ -11,6 +11,7 @@ from silicut.graph import capture
 from silicut.graph.onnx_writer import to_onnx
 from silicut.numerics import dequantise, quantise, run_integer
 from silicut.records import ConfigError, OutputExists, UnsupportedModel
+from silicut.training import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,26 @@ def test_every_way_to_choose_ranges_makes_a_network(images, ranges):
     found = silicut.quantise(tiny.build(), images, "6/6", options=silicut.QuantiseOptions(methods=methods))
     (name,) = found.calibrated.sites.network.outputs
     assert found.noise_db[name] > 12
+
+
+def test_training_starts_from_what_was_calibrated_and_goes_on_from_its_folder(images, tmp_path):
+    recipe = Recipe(epochs=2, batch_size=32, learning_rate=0.01, precision="fp32")
+    options = silicut.QuantiseOptions(training=recipe, training_folder=tmp_path / "state")
+    result = silicut.quantise(tiny.build(), images, "2/2", data=tiny.loaders(), options=options)
+    assert [stage.name for stage in result.stages] == ["float", "untrained", "integer"]
+    calibrated = silicut.quantise(tiny.build(), images, "2/2", data=tiny.loaders())
+    assert result.stages[1].n_correct == calibrated.stages[1].n_correct
+    assert result.network.network.weights_hash != calibrated.network.network.weights_hash
+    again = silicut.quantise(tiny.build(), images, "2/2", data=tiny.loaders(), options=options)
+    assert again.network.network.weights_hash == result.network.network.weights_hash
+    assert again.noise_db == result.noise_db
+
+
+def test_what_does_not_go_with_training_is_said(images):
+    recipe = Recipe(epochs=1, batch_size=32)
+    with pytest.raises(ConfigError, match="data must be given where the network is trained: labelled images to train on"):
+        silicut.quantise(tiny.build(), images, options=silicut.QuantiseOptions(training=recipe))
+    with pytest.raises(ConfigError, match="methods must leave weights to training: rounding nearest, nothing equalised"):
+        silicut.QuantiseOptions(training=recipe, methods=silicut.Methods(equalises=True))
+    with pytest.raises(ConfigError, match="training_folder must be given with training only"):
+        silicut.QuantiseOptions(training_folder="state")

@@ -1,280 +1,255 @@
-"""Quantisation-aware training: a network that is trained while it is rounded, with steps that are learned.
+"""Quantisation-aware training: a network is trained while it is rounded, and how coarsely is learned with it.
 
-`QuantisationAware` is an ordinary module. In training mode it rounds in floats wherever the integer network rounds, and lets
-gradients pass; in evaluation mode it *is* the integer network: it lowers itself and computes with integers.
-
-Batch norms stay in training, where they keep it stable. Lowering folds them away: since every filter has a scale of its own,
-integers of a folded filter are those of the filter itself, only its scale is multiplied.
+`QuantisationAware` is an ordinary module. In training mode it computes with floats that it rounds wherever the integer
+network rounds, and gradients pass straight through; in evaluation mode it *is* the integer network: it lowers itself and
+computes with integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from silicut.compress.quantisation.bits import BitPlan
-from silicut.compress.quantisation.fake_quantise import FAKE_QUANTISE
-from silicut.compress.quantisation.kinds import KINDS, Role
+from silicut.compress.quantisation.kinds import KINDS, Role, activations_read
+from silicut.compress.quantisation.learned_parts import NORM_LEVELS, LearnedLayer, LearnedNorm, LearnedStep
 from silicut.compress.quantisation.lowering import lower
-from silicut.compress.quantisation.sites import Site, Sites, find_sites, quantisable, tidied
-from silicut.compress.quantisation.weights import IntegerWeights, largest_levels, quantise_weights, weight_scales
-from silicut.graph import Network, Operator, Ref, Tensor, to_module
-from silicut.graph.module import network_with_weights
-from silicut.numerics import IntegerModule, Quantisation, QuantisedNetwork, dequantise, quantise
-from silicut.records import ConfigError
-from silicut.training import RECOVERY
-from silicut.training.modes import in_mode
+from silicut.compress.quantisation.sites import Site, Sites, find_sites, quantisable
+from silicut.graph import Network, Operator
+from silicut.graph.module import run_operator
+from silicut.numerics import Quantisation, QuantisedModule, QuantisedNetwork
 
-QAT = replace(RECOVERY, learning_rate=0.01, weight_decay=1e-4, precision="fp32")
-"""Training of a network that is rounded: smaller steps than after pruning, distilled from the float network."""
+Values = dict[str, Tensor]
+Change = Callable[[str, Tensor], Tensor]
+"""Maps the name and the values of a rounded tensor to what the network goes on with."""
 
 
 class QuantisationAware(nn.Module):
     """A network that is trained while it is rounded.
 
+    Weights have a learned step for each filter, activations one for each rounding, where zero points stay. A clamp that is
+    part of a rounding is the range of its numbers, so its limit is learned too. Batch norms that fold into layers stay apart
+    in training and normalise by each batch; with their part in evaluation mode (`frozen`) they use their own statistics.
+
     Args:
         network: as captured, with its batch norms.
         plan: the widths.
-        activations: the quantisation of each site of the plan to start from; zero points stay, steps are learned.
+        activations: the quantisation of each site of the plan to start from.
 
     Attributes:
-        fake: the network with its roundings, in floats.
+        plan: the widths.
+        sites: where the network is rounded.
+        layers, norms: what is trained of each layer, and of each batch norm that is no layer's; in order.
+        steps: of the activations.
 
     Raises:
         UnsupportedModel: operators have no integer form.
-        ConfigError: the plan names layers that the network lacks, or filters of one layer at several widths.
+        ConfigError: the plan names layers or filters that the network lacks.
     """
 
     def __init__(self, network: Network, plan: BitPlan, activations: Mapping[Site, Quantisation]) -> None:
         super().__init__()
-        if plan.filter_groups:
-            raise ConfigError("filter_groups must be empty where a network is trained; give each layer one width")
-        self._network, self._plan, self._activations = network, plan, dict(activations)
-        self._sites = find_sites(quantisable(network))
-        self._steps = _step_names(self._sites, plan, activations)
-        self.fake = to_module(_Rounding(tidied(network), self._sites, plan, self._activations, self._steps).network())
-        self._integer: tuple[tuple[int, ...], QuantisedNetwork, IntegerModule] | None = None
+        self.plan, self.sites = plan, find_sites(quantisable(network))
+        self._widths = self.sites.widths(plan)
+        self._layer_of, self._norm_of = _Parts(network, self.sites, plan).made()
+        self._step_of = _steps(self.sites, self._widths, activations)
+        self.layers, self.norms = nn.ModuleList(self._layer_of.values()), nn.ModuleList(self._norm_of.values())
+        self.steps = nn.ModuleList(dict.fromkeys(self._step_of.values()))
+        self._integer: tuple[tuple[int, ...], QuantisedModule] | None = None
 
-    def forward(self, *inputs: torch.Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> Any:
         """Return what the network returns: rounded floats in training mode, what the integers stand for in evaluation mode.
 
         Args:
             inputs: floats, as the network as captured takes them.
         """
-        if self.training:
-            return self.fake(*inputs)
-        quantised, module = self._lowered()
-        given = zip(quantised.network.inputs, inputs, quantised.inputs, strict=True)
-        integers = {name: torch.from_numpy(quantise(x.detach().cpu().numpy(), steps)) for name, x, steps in given}
-        found = module.run(integers)
-        outputs = [
-            torch.from_numpy(dequantise(found[name].numpy(), steps)).to(inputs[0].device)
-            for name, steps in zip(quantised.network.outputs, quantised.outputs, strict=True)
-        ]
-        return _structured(outputs, quantised.network.output_structure)
+        if not self.training:
+            return self.integer()(*inputs)
+        values = self.rounded(inputs)
+        outputs, structure = [values[name] for name in self.sites.network.outputs], self.sites.network.output_structure
+        if structure == "tensor":
+            return outputs[0]
+        if structure == "list":
+            return outputs
+        return tuple(outputs) if structure == "tuple" else dict(zip(structure, outputs, strict=True))
+
+    def rounded(self, inputs: tuple[Tensor, ...], change: Change = lambda _name, values: values) -> Values:
+        """Return every rounded tensor by name as training computes it.
+
+        Args:
+            inputs: floats, in order.
+            change: called with each as soon as it is known; what it returns is computed with from there on.
+        """
+        run = _Run(self, len(inputs[0]), change)
+        for name, given in zip(self.sites.network.inputs, inputs, strict=True):
+            run.round(name, given)
+        for operator in self.sites.network.operators:
+            run.operator(operator)
+        return run.values
+
+    def integer(self) -> QuantisedModule:
+        """Return the integer network of weights and steps as they are, made anew only when they have changed."""
+        state = tuple(number for t in (*self.parameters(), *self.buffers()) for number in (t._version, t.data_ptr()))
+        if self._integer is None or self._integer[0] != state:
+            device = next(self.parameters()).device
+            self._integer = state, QuantisedModule(self._lowered()).to(device).eval()
+        return self._integer[1]
 
     def quantised(self) -> QuantisedNetwork:
-        """Return the integer network of the weights and steps as they are."""
-        return self._lowered()[0]
+        """Return the integer network of weights and steps as they are."""
+        return self.integer().quantised
 
-    def _lowered(self) -> tuple[QuantisedNetwork, IntegerModule]:
-        """Return the integer network and its module, made anew only after something has changed."""
-        state = tuple(value._version for value in (*self.fake.parameters(), *self.fake.buffers()))
-        if self._integer is None or self._integer[0] != state:
-            trained = network_with_weights(self.fake).parameters
-            own = self._network.with_parameters(
-                {name: trained.get(name, array) for name, array in self._network.parameters.items()}
-            )
-            sites = replace(self._sites, network=quantisable(own))
-            weights = dict(_integer_weights(own, sites, self._plan, trained))
-            quantised = lower(sites, self._plan, self._learned(trained), weights)
-            self._integer = state, quantised, IntegerModule(quantised.network)
-        return self._integer[1:]
+    def float_network(self) -> Network:
+        """Return the network that the integer one stands for: the trained weights, norms folded, nothing rounded."""
+        network = self.sites.network
+        parameters = dict(network.parameters)
+        for operator in network.operators:
+            if operator.name in self._layer_of:
+                weight, bias = self._layer_of[operator.name].folded()
+                parameters[operator.arguments["weight"].name] = weight
+                if bias is not None:
+                    parameters[operator.arguments["bias"].name] = bias
+            elif operator.name in self._norm_of:
+                parameters |= self._norm_of[operator.name].arrays(operator)
+        return network.with_parameters(parameters)
 
-    def _learned(self, trained: Mapping[str, NDArray[Any]]) -> dict[Site, Quantisation]:
-        return {
-            site: replace(steps, scales=(float(np.exp(trained[self._steps[site]])),))
-            for site, steps in self._activations.items()
-        }
+    def activations(self) -> dict[Site, Quantisation]:
+        """Return the quantisation of each site with the steps as they are."""
+        return {site: step.learned() for site, step in self._step_of.items()}
 
+    def _lowered(self) -> QuantisedNetwork:
+        sites = replace(self.sites, network=self.float_network())
+        weights = {name: layer.integers() for name, layer in self._layer_of.items()}
+        return lower(sites, self.plan, self.activations(), weights)
 
-def _integer_weights(
-    network: Network, sites: Sites, plan: BitPlan, trained: Mapping[str, NDArray[Any]]
-) -> Iterator[tuple[str, IntegerWeights]]:
-    """Yield the integers of each layer, its learned scales times what folding has multiplied each filter by."""
-    before = {operator.name: network.parameters[operator.arguments["weight"].name] for operator in _layers(network)}
-    for operator in _layers(sites.network):
-        weight, folded = before[operator.name], sites.network.parameters[operator.arguments["weight"].name]
-        scales = np.exp(trained[_weight_step(operator)].astype(np.float64)) * _folded_by(weight, folded)
-        yield operator.name, quantise_weights(folded, plan.filter_bits(operator.name, len(folded)), _as_float32(scales))
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_integer": None}
 
 
-def _folded_by(weight: NDArray[Any], folded: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what the numbers of each filter were multiplied by, without its sign; 1 for filters of zeros."""
-    largest = [np.abs(array.reshape(len(array), -1)).max(axis=1).astype(np.float64) for array in (weight, folded)]
-    multiple: NDArray[np.float64] = np.ones(len(weight))
-    np.divide(largest[1], largest[0], out=multiple, where=(largest[0] > 0) & (largest[1] > 0))
-    return multiple
+class _Run:
+    """One forward pass in training."""
+
+    def __init__(self, module: QuantisationAware, n_images: int, change: Change) -> None:
+        self.values: Values = {}
+        self._module, self._n_images, self._change = module, n_images, change
+        self._network = module.sites.network
+
+    def operator(self, operator: Operator) -> None:
+        """Run one operator of the float network and round what it makes."""
+        role, output = KINDS[operator.kind].role, operator.outputs[0]
+        read = activations_read(self._network, operator)
+        if role is Role.LAYER:
+            self._end(operator, self._module._layer_of[operator.name](*self._for_layer(read[0])))
+        elif operator.name in self._module._norm_of:
+            scale = self._own_step(read[0]).step.detach() / NORM_LEVELS
+            self._end(operator, self._module._norm_of[operator.name](self.values[read[0]], scale))
+        elif role is Role.CLAMP:
+            if output not in self.values:  # else it is part of the rounding before
+                self.round(output, self.values[read[0]])
+        else:
+            found = dict(self.values)
+            run_operator(operator, found, self._n_images)
+            self._made(operator, role, found)
+
+    def _made(self, operator: Operator, role: Role, found: Values) -> None:
+        if role is Role.MOVEMENT:
+            self.values |= {name: self._change(name, found[name]) for name in operator.outputs}
+        elif role is Role.SUM:
+            self._end(operator, found[operator.outputs[0]])
+        elif role is Role.JOIN and self._is_joined_only(operator):
+            self.values[operator.outputs[0]] = self._change(operator.outputs[0], found[operator.outputs[0]])
+        else:
+            self.round(operator.outputs[0], found[operator.outputs[0]])
+
+    def _is_joined_only(self, join: Operator) -> bool:
+        """Tell whether all operands have the rounding of the result already."""
+        names = (*activations_read(self._network, join), join.outputs[0])
+        return len({self._own_step(name) for name in names}) == 1
+
+    def _end(self, operator: Operator, values: Tensor) -> None:
+        self.round(self._module.sites.ends[operator.name], values)
+
+    def round(self, name: str, values: Tensor) -> None:
+        """Round a tensor to its own width."""
+        self.values[name] = self._change(name, self._own_step(name)(values))
+
+    def _own_step(self, name: str) -> LearnedStep:
+        at = self._module.sites.of[name]
+        return self._module._step_of[Site(at, self._module._widths[at][0])]
+
+    def _for_layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return what layers read of a tensor, rounded once more where they ask for fewer bits, and its step."""
+        at = self._module.sites.of[name]
+        bits = self._module._widths[at]
+        step = self._module._step_of[Site(at, bits[-1])]
+        if len(bits) == 1:
+            return self.values[name], step.step
+        copy = f"{name}.uint{bits[-1]}"
+        if copy not in self.values:
+            self.values[copy] = step(self.values[name])
+        return self.values[copy], step.step
 
 
-def _as_float32(scales: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(scales.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
-
-
-def _structured(outputs: list[torch.Tensor], structure: str | tuple[str, ...]) -> Any:
-    if structure == "tensor":
-        return outputs[0]
-    if structure == "list":
-        return outputs
-    return tuple(outputs) if structure == "tuple" else dict(zip(structure, outputs, strict=True))
-
-
-def starting_scales(weight: NDArray[Any], bits: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the scale of each filter that training starts from: 2 mean(abs(w)) / sqrt(q), at most max(abs(w)) / q.
-
-    Source: Esser et al., "Learned Step Size Quantization", 2020, for q the largest integer.
-
-    Args:
-        weight: array with filters on axis 0.
-        bits: array (filters,).
-    """
-    mean = np.abs(weight.reshape(len(weight), -1)).mean(axis=1, dtype=np.float64)
-    learned = 2 * mean / np.sqrt(largest_levels(bits))
-    largest = weight_scales(weight, bits)
-    return np.where(learned > 0, np.minimum(learned, largest), largest)
-
-
-def _layers(network: Network) -> Iterator[Operator]:
-    return (operator for operator in network.operators if KINDS[operator.kind].role is Role.LAYER)
-
-
-def _weight_step(operator: Operator) -> str:
-    return f"{operator.name}.weight_step"
-
-
-def _step_names(sites: Sites, plan: BitPlan, activations: Mapping[Site, Quantisation]) -> dict[Site, str]:
-    """Return the parameter that holds the step of each site; what is joined and starts alike keeps one step."""
-    names = {site: f"{site.tensor}.step{site.bits}" for site in sites.at(plan)}
-    widths = sites.widths(plan)
+def _steps(
+    sites: Sites, widths: Mapping[str, tuple[int, ...]], activations: Mapping[Site, Quantisation]
+) -> dict[Site, LearnedStep]:
+    """Return the step of each site; tensors that are joined and start alike share one, so that joining stays free."""
+    steps = {site: LearnedStep(activations[site]) for tensor in widths for site in _sites_of(tensor, widths)}
     for tensor, result in reversed(sites.joined):
         own, joint = Site(tensor, widths[tensor][0]), Site(result, widths[result][0])
         if activations[own] == activations[joint]:
-            names[own] = names[joint]
-    return names
+            steps[own] = steps[joint]
+    return steps
 
 
-class _Rounding:
-    """Builds the float network, batch norms included, with its roundings."""
+def _sites_of(tensor: str, widths: Mapping[str, tuple[int, ...]]) -> list[Site]:
+    return [Site(tensor, bits) for bits in widths[tensor]]
 
-    def __init__(
-        self,
-        network: Network,
-        sites: Sites,
-        plan: BitPlan,
-        activations: Mapping[Site, Quantisation],
-        steps: Mapping[Site, str],
-    ) -> None:
+
+class _Parts:
+    """Makes what is trained of a network's layers and norms; parameters that are shared stay shared."""
+
+    def __init__(self, network: Network, sites: Sites, plan: BitPlan) -> None:
         self._given, self._sites, self._plan = network, sites, plan
-        self._activations, self._steps, self._widths = activations, steps, sites.widths(plan)
-        self._operators: list[Operator] = []
-        self._tensors: dict[str, Tensor] = dict(network.tensors)
-        self._inputs: dict[str, str] = {}  # the rounded tensor of each input
-        self._parameters: dict[str, NDArray[Any]] = dict(network.parameters)
+        self._parameters: dict[str, nn.Parameter] = {}
 
-    def network(self) -> Network:
-        """Return the network."""
-        for site, name in self._steps.items():
-            self._parameters[name] = np.asarray(np.log(self._activations[site].scales[0]), np.float32)
-        for name in self._given.inputs:
-            self._inputs[name] = self._rounded(name, f"{name}.rounded", Site(name, self._widths[name][0]))
-        for operator in self._given.operators:
-            self._add(operator)
-        return replace(
-            self._given,
-            operators=tuple(self._operators),
-            tensors=self._tensors,
-            parameters=self._parameters,
-            trainable=self._given.trainable | (self._parameters.keys() - self._given.parameters.keys()),
-        )
+    def made(self) -> tuple[dict[str, LearnedLayer], dict[str, LearnedNorm]]:
+        """Return the layers and the norms that are no layer's, by name."""
+        layers, norms = {}, {}
+        for operator in self._sites.network.operators:
+            if KINDS[operator.kind].role is Role.LAYER:
+                layers[operator.name] = self._layer(operator)
+            elif operator.kind == "batch_norm":
+                norms[operator.name] = LearnedNorm(operator, self._sites.network.parameters)
+        return layers, norms
 
-    def _add(self, operator: Operator) -> None:
-        """Add an operator, what it reads rounded as it must be, and the rounding of its result."""
-        if KINDS[operator.kind].role is Role.LAYER:
-            operator = self._with_rounded_reads(operator)
-        elif operator.kind == "batch_norm" and operator.name in self._sites.ends:
-            operator = operator.with_arguments(training=0)  # not False, which would follow train(): it is no layer's
-        operator = _reading(operator, self._inputs)
-        output = operator.outputs[0]
-        if output not in self._sites.limits:
-            self._operators.append(operator)
-            return
-        exact = f"{output}.exact"
-        self._tensors[exact] = self._tensors[output]
-        self._operators.append(replace(operator, outputs=(exact,)))
-        self._rounded(exact, output, Site(output, self._widths[output][0]))
+    def _layer(self, operator: Operator) -> LearnedLayer:
+        name, norm = operator.arguments["weight"].name, self._norm_behind(operator)
+        bits = self._plan.filter_bits(operator.name, len(self._sites.network.parameters[name]))
+        if norm is None:
+            bias = operator.arguments["bias"]
+            own = bias and self._parameter(bias.name, self._sites.network)
+            return LearnedLayer(operator, self._parameter(name, self._sites.network), own, None, bits)
+        made = LearnedNorm(norm, self._given.parameters)
+        if (bias := self._given.producer[norm.arguments["input"].name].arguments["bias"]) is not None:
+            made.running_mean.sub_(torch.from_numpy(self._given.parameters[bias.name]))
+        return LearnedLayer(operator, self._parameter(name, self._given), None, made, bits)
 
-    def _with_rounded_reads(self, operator: Operator) -> Operator:
-        """Return a layer that reads its weights rounded, and its input as narrow as it asks for."""
-        name = operator.arguments["weight"].name
-        weight = self._parameters[name]
-        bits = self._plan.filter_bits(operator.name, len(weight))
-        self._parameters[_weight_step(operator)] = np.log(starting_scales(weight, bits)).astype(np.float32)
-        largest, rounded = int(largest_levels(bits)[0]), f"{operator.name}.weight_rounded"
-        self._tensors[rounded] = Tensor(weight.shape, "float32")
-        self._round(name, rounded, _weight_step(operator), (0, -largest, largest))
-        return operator.with_arguments(input=Ref(self._for_layer(operator.arguments["input"].name)), weight=Ref(rounded))
+    def _norm_behind(self, layer: Operator) -> Operator | None:
+        """Return the batch norm that was folded into a layer, None where there is none, or more than one."""
+        norm = self._given.producer.get(layer.outputs[0])
+        if norm is None or norm.kind != "batch_norm":
+            return None
+        maker = self._given.producer.get(norm.arguments["input"].name)
+        return norm if maker is not None and maker.name == layer.name else None
 
-    def _for_layer(self, tensor: str) -> str:
-        """Return the tensor that layers read: the tensor itself, or a narrower copy, made on first use."""
-        at = self._sites.of[tensor]
-        if len(self._widths[at]) == 1:
-            return tensor
-        name = f"{tensor}.narrow"
-        return name if name in self._tensors else self._rounded(tensor, name, Site(at, self._widths[at][1]))
-
-    def _rounded(self, source: str, name: str, site: Site) -> str:
-        steps = self._activations[site]
-        self._tensors[name] = self._tensors[source]
-        source = self._inputs.get(source, source)
-        return self._round(source, name, self._steps[site], (steps.zero_points[0], steps.format.min, steps.format.max))
-
-    def _round(self, source: str, name: str, step: str, limits: tuple[int, int, int]) -> str:
-        arguments = dict(zip(("zero_point", "low", "high"), limits, strict=True))
-        reads = {"input": Ref(source), "log_step": Ref(step)}
-        self._operators.append(Operator(f"{name}.rounding", FAKE_QUANTISE, reads | arguments, (name,)))
-        return name
-
-
-def _reading(operator: Operator, renamed: Mapping[str, str]) -> Operator:
-    """Return the operator with what it reads called by new names."""
-
-    def of(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return Ref(renamed.get(value.name, value.name))
-        return tuple(map(of, value)) if isinstance(value, tuple) else value
-
-    return replace(operator, arguments={key: of(value) for key, value in operator.arguments.items()})
-
-
-def agreement(module: QuantisationAware, batches: Iterable[torch.Tensor]) -> float:
-    """Return the share of output integers that the rounded floats and the integer network agree on.
-
-    Batch norms take their running statistics in both. What is left is the 16 bits of multipliers, and biases, which only the
-    integer network rounds: at 2 or 3 bits accumulators are so coarse that this costs steps of an 8-bit output.
-
-    Args:
-        module: with one output.
-        batches: images.
-    """
-    steps, n_equal, n = module.quantised().outputs[0], 0, 0
-    with torch.no_grad(), in_mode(module, is_training=False):
-        for images in batches:
-            fake, exact = (quantise(run(images).numpy(), steps) for run in (module.fake, module))
-            n_equal, n = n_equal + int((fake == exact).sum()), n + exact.size
-    return n_equal / n
+    def _parameter(self, name: str, network: Network) -> nn.Parameter:
+        if name not in self._parameters:
+            value = torch.from_numpy(network.parameters[name].astype(np.float32))
+            self._parameters[name] = nn.Parameter(value, name in network.trainable)
+        return self._parameters[name]

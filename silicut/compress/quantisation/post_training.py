@@ -56,6 +56,11 @@ class Methods:
         if problems:
             raise ConfigError(*problems)
 
+    @property
+    def changes_weights(self) -> bool:
+        """Whether more is done to weights and biases than rounding to the nearest."""
+        return self.rounding != NEAREST or self.equalises or self.corrects_biases
+
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silicut.numerics import IntegerFormat
 
-_LARGEST_BIAS = 2**29
+LARGEST_BIAS = 2**29
 """Biases stay below this on the accumulators' scale, so that sums have the rest of 32 bits."""
 
 
@@ -99,7 +99,7 @@ def with_room_for_bias(
     """
     needed = np.full(len(weights.scales), output_scale / 2**30)
     if bias is not None:
-        needed = np.maximum(needed, np.abs(bias.astype(np.float64)) / _LARGEST_BIAS)
+        needed = np.maximum(needed, np.abs(bias.astype(np.float64)) / LARGEST_BIAS)
     least = needed / input_scale
     if (weights.scales >= least).all():
         return weights
