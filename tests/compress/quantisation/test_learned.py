@@ -172,9 +172,8 @@ def test_norms_take_statistics_of_unrounded_results_of_rounded_layers(trained, d
 def test_statistics_that_are_measured_anew_are_those_of_the_images(trained, digits):
     """Statistics have been right before, so they come out nearly as they were, and so does the network."""
     module = QuantisationAware(*start(trained, digits, 8))
-    before = [
-        (norm.running_mean.clone(), norm.running_var.clone()) for norm in module.modules() if hasattr(norm, "running_var")
-    ]
+    norms = [part for part in module.modules() if hasattr(part, "running_var")]
+    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     recalibrate_batch_norm(module, digits, 1437, 128)
     for norm, (mean, var) in zip(norms, before, strict=True):
         spread = var.sqrt()
