@@ -98,7 +98,7 @@ def _by_method(study: Study, subject: Subject) -> None:
 
 def _mixed(study: Study, subject: Subject) -> None:
     rows, judge = study.table("mixed", ("network", "uniform", "searched")), _Judge(study, subject)
-    for bits in (4,) if study.is_quick else (6, 5, 4, 3):
+    for bits in (4,) if study.is_quick else (4, 3, 5):
         uniform = _uniform(subject, bits)
         budget = bit_operations(subject.sites, uniform)
         for what, fixed in (("all layers", {}), ("inner layers", _edges(subject))):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from silicut.compress.quantisation import BitPlan
+    from silicut.compress.quantisation.bits import BitBudget
     from silicut.flows.quantise import QuantiseOptions
     from silicut.report.quantisation import QuantisationSummary
     from silicut.training import Recipe
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @command_of(QuantiseArguments)
 def quantise(asked: QuantiseArguments) -> None:
     """Make an integer network of a trained one, with --train by more training, and count what that costs in accuracy."""
-    plan, options = _checked(asked)
+    bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
     from silicut.flows.quantise import new_folder
     from silicut.flows.quantise import quantise as quantise_network
@@ -37,7 +38,7 @@ def quantise(asked: QuantiseArguments) -> None:
         result = quantise_network(
             subject.module,
             subject.inputs,
-            plan,
+            bits,
             data=subject.data,
             metric=metric,
             options=options,
@@ -65,7 +66,7 @@ def _page(summary: QuantisationSummary, folder: Path) -> str:
         return f"none, {error}"
 
 
-def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
+def _checked(asked: QuantiseArguments) -> tuple[BitPlan | BitBudget, QuantiseOptions]:
     """Return what was asked besides the network.
 
     Raises:
@@ -75,9 +76,10 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
     from silicut.flows.quantise import Methods, QuantiseOptions
 
     problems: list[str] = []
-    plan, methods, options = BitPlan.uniform(8, 8), Methods(), QuantiseOptions()
+    bits: BitPlan | BitBudget = BitPlan.uniform(8, 8)
+    methods, options = Methods(), QuantiseOptions()
     with noting(problems):
-        plan = _plan(asked)
+        bits = _bits(asked)
     with noting(problems):
         methods = Methods(
             ranges=asked.ranges,
@@ -97,7 +99,7 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan, QuantiseOptions]:
         )
     if problems:
         raise ConfigError(*problems)
-    return plan, options
+    return bits, options
 
 
 def _recipe(asked: QuantiseArguments) -> Recipe | None:
@@ -117,11 +119,12 @@ def _recipe(asked: QuantiseArguments) -> Recipe | None:
     )
 
 
-def _plan(asked: QuantiseArguments) -> BitPlan:
+def _bits(asked: QuantiseArguments) -> BitPlan | BitBudget:
     from silicut.compress.quantisation import BitPlan
+    from silicut.compress.quantisation.bits import BitBudget
 
-    if asked.bits_file is None:
-        return BitPlan.parse(asked.bits or "8/8")
-    if asked.bits is not None:
-        raise ConfigError("what is asked must be --bits or --bits-file, not both")
-    return BitPlan.load(asked.bits_file)
+    if sum(given is not None for given in (asked.bits, asked.bits_file, asked.search)) > 1:
+        raise ConfigError("what is asked must be one of --bits, --bits-file and --search, not several")
+    if asked.search is not None:
+        return BitBudget.parse(asked.search)
+    return BitPlan.parse(asked.bits or "8/8") if asked.bits_file is None else BitPlan.load(asked.bits_file)

@@ -20,6 +20,10 @@ class QuantiseArguments:
     out: Annotated[Path, Option(help="New folder for the results.")]
     bits: Annotated[str | None, Option(help="Bits of weights / of what layers read, as 8/8 (the default) or 4/8.")] = None
     bits_file: Annotated[Path | None, Option(help="Instead: a plan by layer, as bits.json of another run.")] = None
+    search: Annotated[
+        str | None,
+        Option(help="Instead: bits searched within a budget: bops:4/4 (as much as these bits), bops:25%, size:40%."),
+    ] = None
     edge_bits: Annotated[
         int | None, Option(help="Bits of the first and the last layer, where a plan does not name them.")
     ] = None

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from silicut.compress.quantisation import BitPlan, find_sites, quantisable
 from silicut.compress.quantisation.aware_training import trained_while_rounded
-from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS
+from silicut.compress.quantisation.bit_search import BitSearch
+from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitBudget
+from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.noise import signal_to_noise_db
 from silicut.compress.quantisation.post_training import Calibrated, Methods, quantise_after_training, with_edges
 from silicut.flows.as_module import as_module, as_training_data
+from silicut.flows.bit_search import measured_sensitivity, searched_bits
 from silicut.flows.quantise_summary import Label, summary_of
 from silicut.flows.stages import Judge, Stage, Stages
 from silicut.graph import Network, capture
@@ -30,7 +33,7 @@ from silicut.training import Batches, Metric, Recipe, TrainingData
 __all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
 
 FLOAT, UNTRAINED, INTEGER = "float", "untrained", "integer"
-BITS_FILE, SUMMARY_FILE = "bits.json", "summary.json"
+BITS_FILE, SEARCH_FILE, SUMMARY_FILE = "bits.json", "search.json", "summary.json"
 _BATCH = 64
 
 
@@ -84,6 +87,7 @@ class Quantised:
     Attributes:
         network: the integer network, and what its integers stand for.
         plan: the widths.
+        search: how they were found within a budget, or None.
         calibrated: where the float network is rounded, and to what.
         stages: quality in float and in integers; empty without data.
         noise_db: signal-to-noise ratio of every rounded tensor, by its name in the float network.
@@ -94,6 +98,7 @@ class Quantised:
 
     network: QuantisedNetwork
     plan: BitPlan
+    search: BitSearch | None
     calibrated: Calibrated
     stages: tuple[Stage, ...]
     noise_db: dict[str, float]
@@ -109,6 +114,8 @@ class Quantised:
     def save(self, folder: str | Path, label: Label | None = None) -> Path:
         """Write the integer network, bits.json and summary.json into a new or empty folder; return its path.
 
+        After a search, search.json is the solver's solution.
+
         Args:
             folder: made when needed.
             label: what a person calls the run, for the summary.
@@ -119,6 +126,8 @@ class Quantised:
         folder = new_folder(folder)
         save_quantised(self.network, folder)
         self.plan.save(folder / BITS_FILE)
+        if self.search is not None:
+            self.search.solution.save(folder / SEARCH_FILE)
         summary_of(self, label or Label("", "")).save(folder / SUMMARY_FILE)
         return folder
 
@@ -140,7 +149,7 @@ def new_folder(folder: str | Path) -> Path:
 def quantise(  # noqa: PLR0913
     model: nn.Module | Network | str | Path,
     inputs: Tensor | Sequence[Tensor],
-    bits: str | BitPlan = "8/8",
+    bits: str | BitPlan | BitBudget = "8/8",
     *,
     data: TrainingData | tuple[Batches, Batches] | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
@@ -154,7 +163,7 @@ def quantise(  # noqa: PLR0913
         model: the trained network, which is not changed: a module (a pruned one, for instance), a `Network`, or the path of
             an ONNX file.
         inputs: one example tensor, batch first. Without data ranges are found on it, so it should be some hundred images.
-        bits: "4/8" for weights of 4 bits on tensors of 8, or a plan by layer.
+        bits: "4/8" for weights of 4 bits on tensors of 8, a plan by layer, or a budget within which bits are searched.
         data: to find ranges on (training images) and to count on (evaluation images), such as (training loader, evaluation
             loader) of (images, labels).
         evaluate: the user's own quality of a module; by default accuracy on the data.
@@ -166,13 +175,14 @@ def quantise(  # noqa: PLR0913
         UnsupportedModel: the network cannot be captured, or operators have no integer form; all of them are listed.
         ConfigError: bits or options do not fit the network.
         AccumulatorTooNarrow: the sums of a layer could overflow 32 bits.
+        DoesNotFit: no bits are within the budget.
     """
     options, module = options or QuantiseOptions(), as_module(model, inputs)
     training_data = as_training_data(data)
     dense = capture(module, inputs)
     network = _of_one_input(quantisable(dense))
-    plan = _plan(bits, network, options)
     images = _calibration_images(training_data, inputs, options)
+    plan, search = _plan(bits, network, images, options, progress)
     calibrated = quantise_after_training(network, plan, images, options.methods, progress)
     untrained = calibrated.quantised if options.training else None
     if options.training:
@@ -182,6 +192,7 @@ def quantise(  # noqa: PLR0913
     return Quantised(
         network=calibrated.quantised,
         plan=plan,
+        search=search,
         calibrated=calibrated,
         stages=_stages(judge, module, untrained, calibrated.quantised, progress),
         noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
@@ -218,13 +229,21 @@ def _of_one_input(network: Network) -> Network:
     return network
 
 
-def _plan(bits: str | BitPlan, network: Network, options: QuantiseOptions) -> BitPlan:
+def _plan(
+    bits: str | BitPlan | BitBudget, network: Network, images: Sequence[Tensor], options: QuantiseOptions, progress: Progress
+) -> tuple[BitPlan, BitSearch | None]:
+    """Return the widths, and how they were found where they were searched."""
     sites = find_sites(network)
     if not sites.layers:
         raise ConfigError("the network must have a convolution or a linear layer to be quantised, not none")
+    if isinstance(bits, BitBudget):
+        sites = find_sites(equalise(network).network) if options.methods.equalises else sites
+        sensitivity = measured_sensitivity(sites, images, options.methods, progress)
+        found = searched_bits(sites, sensitivity, bits, options.edge_bits)
+        return found.plan, found
     plan = BitPlan.parse(bits) if isinstance(bits, str) else bits
     plan.check(sites.layers)
-    return plan if options.edge_bits is None else with_edges(plan, sites, options.edge_bits)
+    return (plan if options.edge_bits is None else with_edges(plan, sites, options.edge_bits)), None
 
 
 def _calibration_images(

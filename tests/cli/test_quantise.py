@@ -10,6 +10,7 @@ from silicut.cli.app import run
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.numerics import load_quantised
 from silicut.report.quantisation import QuantisationSummary
+from silicut.search import Solution
 
 FILES = {"bits.json", "integer.json", "integer.safetensors", "quantisations.json", "report.html", "summary.json"}
 
@@ -96,7 +97,10 @@ REFUSED = [
         "one of nearest, adaptive, not 'up'; n_calibration must be 1 or more, not 0; edge_bits must be 2..8, not 16",
     ),
     (quantise("--scales", "kl"), "scales must be one of max, mse, not 'kl'"),
-    (quantise("--bits", "8/8", "--bits-file", "plan.json"), "what is asked must be --bits or --bits-file, not both"),
+    (
+        quantise("--bits", "8/8", "--bits-file", "plan.json"),
+        "what is asked must be one of --bits, --bits-file and --search, not several",
+    ),
     (quantise("--bits-file", "nowhere.json"), "nowhere.json does not exist; check the path"),
     (
         quantise("--bits-file", "plan.json"),
@@ -145,3 +149,39 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
 def test_what_is_wrong_is_one_sentence(says, arguments, sentence):
     says(list(arguments), 2, sentence)
+
+
+def test_bits_are_searched_within_a_budget(tmp_path):
+    out = tmp_path / "out"
+    assert run(quantise("--search", "bops:4/4", "--edge-bits", "8", "--out", str(out))) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"search.json"}
+    plan, solution = BitPlan.load(out / "bits.json"), Solution.load(out / "search.json")
+    assert str(plan.of("stem")) == str(plan.of("head")) == "8/8"
+    assert solution.is_proven
+    assert solution.costs["bit_operations"] <= solution_budget_of_4_4()
+
+
+def solution_budget_of_4_4() -> int:
+    """The bit operations of the tiny network with inner layers at 4/4: stem and head at 8/8."""
+    n = 32
+    return 64 * (64 * n * 3 * 9 + 2 * 16 * n * n * 9) + 64 * 4 * n * 4
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("bops:4", "a budget of bits must be like bops:4/4, bops:25% or size:40%, not 'bops:4'"),
+        ("energy:50%", "the resource of a budget must be bops or size, not 'energy'"),
+        ("size:140%", "a budget must be above 0 % and at most 100 % of 8/8, not 140%"),
+        ("bops:1/4", "weight_bits must be 2..8, not 1"),
+    ],
+)
+def test_wrong_budgets_are_refused(budget, message, capsys, tmp_path):
+    assert run(quantise("--search", budget, "--out", str(tmp_path / "out"))) == 2
+    assert capsys.readouterr().err.strip() == f"silicut: {message}"
+
+
+def test_a_budget_that_is_too_small_is_an_outcome(capsys, tmp_path):
+    assert run(quantise("--search", "bops:1%", "--out", str(tmp_path / "out"))) == 1
+    assert "the smallest reachable cost is bops:6.25%, above its budget; raise it to that" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

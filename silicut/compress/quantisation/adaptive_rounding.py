@@ -44,7 +44,7 @@ class RoundingOptions:
         regularisation: weight of the regulariser beside the error in units of squared steps.
     """
 
-    n_iterations: int = 600
+    n_iterations: int = 300
     learning_rate: float = 0.02
     regularisation: float = 0.02
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from silicut.compress.quantisation.bits import BitPlan, LayerBits
+from silicut.compress.quantisation.bits import RESOURCES, BitPlan, LayerBits
 from silicut.compress.quantisation.sensitivity import Sensitivity, read_by_layers
 from silicut.compress.quantisation.sites import Sites
 from silicut.graph.counting import macs_by_operator
 from silicut.records import ConfigError
 from silicut.search import Problem, Solution, Table, Variable, solve
 
-BOPS, WEIGHT_BITS = "bit_operations", "weight_bits"
+BOPS, WEIGHT_BITS = RESOURCES["bops"], RESOURCES["size"]
 """The names of these resources in a problem."""
 
 

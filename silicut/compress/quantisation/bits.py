@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -157,6 +158,55 @@ class BitPlan(Record):
         unknown = [name for name in dict.fromkeys((*self.layers, *self.filter_groups)) if name not in known]
         if unknown:
             raise ConfigError(*(_unknown(name, known) for name in unknown))
+
+
+RESOURCES = {"bops": "bit_operations", "size": "weight_bits"}
+"""What a budget of bits may limit, by its short name: multiply-accumulates x both widths, or bits of all weights."""
+
+
+@dataclass(frozen=True)
+class BitBudget:
+    """How much a searched plan may cost, relative to a uniform one.
+
+    Attributes:
+        resource: "bops" (multiply-accumulates x bits of weights x bits of what layers read) or "size" (bits of weights).
+        uniform: the widths of the plan whose cost is the whole.
+        frac: how much of it, above 0 and at most 1.
+
+    Raises:
+        ConfigError: everything that is wrong.
+    """
+
+    resource: str
+    uniform: LayerBits = LayerBits(MAX_BITS, MAX_BITS)
+    frac: float = 1.0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.resource not in RESOURCES:
+            problems.append(f"the resource of a budget must be {' or '.join(RESOURCES)}, not {self.resource!r}")
+        if not 0.0 < self.frac <= 1.0:
+            problems.append(f"a budget must be above 0 % and at most 100 % of 8/8, not {self.frac:.0%}")
+        if problems:
+            raise ConfigError(*problems)
+
+    @classmethod
+    def parse(cls, text: str) -> BitBudget:
+        """Return the budget of a text: "bops:4/4" (as much as 4/4 everywhere), "size:30%" (of 8/8 everywhere).
+
+        Raises:
+            ConfigError: it says something else.
+
+        Example:
+            >>> BitBudget.parse("size:30%").frac, str(BitBudget.parse("bops:3/4").uniform)
+            (0.3, '3/4')
+        """
+        resource, _, limit = text.partition(":")
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", limit):
+            return cls(resource, frac=float(match[1]) / 100)
+        if re.fullmatch(r"\d+/\d+", limit):
+            return cls(resource, uniform=BitPlan.parse(limit).default)
+        raise ConfigError(f"a budget of bits must be like bops:4/4, bops:25% or size:40%, not {text!r}")
 
 
 def _unknown(name: str, known: list[str]) -> str:
