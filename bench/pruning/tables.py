@@ -35,7 +35,8 @@ TRAINED = """## After equal training
 
 The best of ours and the best two rivals of the tables below, 8 epochs of the same recipe, distilled from the same dense
 network, the same seeds. Differences are paired over the images (with two seeds: of the mean over seeds); the 95 % interval
-speaks of other images, not of other trainings. Latencies of a network's rows are of one run, side by side. What is missing is *not run* yet.
+speaks of other images, not of other trainings. Latencies of a network's rows are of one run, side by side.
+What is missing is *not run* yet.
 """
 
 
