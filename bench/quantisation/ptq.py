@@ -44,15 +44,23 @@ METHODS: Mapping[str, Methods] = {
     "mse, adaptive": BEST,
     "mse, equalised, adaptive": Methods(ranges="mse", scales="mse", rounding=ADAPTIVE, equalises=True),
 }
-NETWORKS = ("resnet20",)
+QUICK_METHODS = ("min-max", "mse", "mse, biases")
+SUBJECTS: Mapping[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
+    "resnet20": (WIDTHS, tuple(METHODS)),
+    "resnet8": ((8,), QUICK_METHODS),
+    "resnet56-projection": ((8,), QUICK_METHODS),
+}
+"""By network, the widths and the methods; mixed precision is searched for the first one alone."""
 
 
 def answer(study: Study) -> None:
     """Fill both tables."""
-    for name in NETWORKS:
+    mixed, *_ = SUBJECTS
+    for name in SUBJECTS:
         if name in study.networks:
             _by_method(study, study.subject(name))
-            _mixed(study, study.subject(name))
+    if mixed in study.networks:
+        _mixed(study, study.subject(mixed))
 
 
 def _uniform(subject: Subject, bits: int) -> BitPlan:
@@ -83,13 +91,14 @@ class _Judge:
 
 def _by_method(study: Study, subject: Subject) -> None:
     rows, judge = study.table("ptq", ("network", "bits", "method")), _Judge(study, subject)
-    for bits in WIDTHS[:2] if study.is_quick else WIDTHS:
-        for method, methods in METHODS.items():
+    widths, names = SUBJECTS[subject.name]
+    for bits in widths[:2] if study.is_quick else widths:
+        for method in names:
             key = {"network": subject.name, "bits": f"{bits}/{bits}", "method": method}
             if rows.has(**key):
                 continue
             started = time.monotonic()
-            exact, found = judge.right(None), judge.right(_uniform(subject, bits), methods)
+            exact, found = judge.right(None), judge.right(_uniform(subject, bits), METHODS[method])
             rows.add(
                 **key, edge_bits=EDGE_BITS, **_compared(exact, found),
                 n_calibration=N_CALIBRATION, seconds=time.monotonic() - started,

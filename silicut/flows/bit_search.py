@@ -69,6 +69,7 @@ def searched_bits(sites: Sites, sensitivity: Sensitivity, budget: BitBudget, edg
     cheapest = with_edges(BitPlan.uniform(MIN_BITS, MIN_BITS), sites, edge_bits or MIN_BITS)
     least = _COSTS[budget.resource](sites, cheapest)
     if least > limit:
-        percent = math.ceil(1e4 * least / _COSTS[budget.resource](sites, BitPlan.uniform(MAX_BITS, MAX_BITS))) / 100
+        whole = with_edges(BitPlan.uniform(MAX_BITS, MAX_BITS), sites, edge_bits or MAX_BITS)
+        percent = math.ceil(1e4 * least / _COSTS[budget.resource](sites, whole)) / 100
         raise DoesNotFit(f"the smallest reachable cost is {budget.resource}:{percent}%, above its budget; raise it to that")
     return search_bits(sites, sensitivity, {resource: limit}, fixed)

@@ -1,5 +1,7 @@
 """Bits searched within a budget, as a flow."""
 
+import re
+
 import pytest
 import tiny
 import torch
@@ -53,6 +55,15 @@ def test_a_budget_that_is_too_small_names_the_smallest(sites, sensitivity):
     with pytest.raises(DoesNotFit, match=r"the smallest reachable cost is size:25.0%, above its budget; raise it to that"):
         searched_bits(sites, sensitivity, BitBudget("size", frac=0.2))
     searched_bits(sites, sensitivity, BitBudget.parse("size:25.0%"))
+
+
+@pytest.mark.parametrize("resource", ["bops", "size"])
+@pytest.mark.parametrize("edge_bits", [None, 8, 5, 2])
+def test_the_budget_that_a_refusal_names_is_enough(sites, sensitivity, resource, edge_bits):
+    with pytest.raises(DoesNotFit) as caught:
+        searched_bits(sites, sensitivity, BitBudget(resource, frac=0.01), edge_bits)
+    (named,) = re.findall(rf"{resource}:[\d.]+%", str(caught.value))
+    searched_bits(sites, sensitivity, BitBudget.parse(named), edge_bits)
 
 
 def test_quantise_takes_a_budget():
