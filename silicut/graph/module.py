@@ -93,13 +93,7 @@ class NetworkModule(nn.Module):
             step.run(values, call)
             if after is not None:
                 after(step.name)
-        results = [values[name] for name in self.network.outputs]
-        structure = self.network.output_structure
-        if structure == "tensor":
-            return results[0]
-        if structure == "list":
-            return results
-        return tuple(results) if structure == "tuple" else dict(zip(structure, results, strict=True))
+        return self.network.structured([values[name] for name in self.network.outputs])
 
     def _check(self, inputs: tuple[torch.Tensor, ...], batch: int) -> None:
         expected = [self.network.tensors[name] for name in self.network.inputs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -179,6 +179,19 @@ class Network:
         """Return the same network with other values; names and shapes must be equal."""
         assert {n: a.shape for n, a in parameters.items()} == {n: a.shape for n, a in self.parameters.items()}
         return replace(self, parameters=dict(parameters))
+
+    def structured(self, results: Sequence[Any]) -> Any:
+        """Return what the captured module would return of these outputs: one, a list, a tuple or a dict of them.
+
+        Args:
+            results: in the order of `outputs`.
+        """
+        structure = self.output_structure
+        if structure == "tensor":
+            return results[0]
+        if structure == "list":
+            return list(results)
+        return tuple(results) if structure == "tuple" else dict(zip(structure, results, strict=True))
 
     def n_parameters(self) -> int:
         """Return the number of trainable scalars."""

@@ -62,19 +62,17 @@ class IntegerModule(nn.Module):
         Raises:
             TypeError, ValueError: an input holds no integers, or some outside of its format.
         """
+        return self.network.structured(self.outputs(*inputs))
+
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Return the outputs in order, whatever the structure; arguments and errors as for `forward`."""
         values = self._checked(dict(zip(self.network.inputs, inputs, strict=True)))
         for i, name, result in self._run(values):
             values[name] = result
             for read in set(self._reads[i]):
                 if self._last_use[read] == i and read not in self.network.outputs:
                     del values[read]
-        results = [values[name] for name in self.network.outputs]
-        structure = self.network.output_structure
-        if structure == "tensor":
-            return results[0]
-        if structure == "list":
-            return results
-        return tuple(results) if structure == "tuple" else dict(zip(structure, results, strict=True))
+        return [values[name] for name in self.network.outputs]
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return every tensor by name, inputs included.
@@ -142,13 +140,9 @@ class QuantisedModule(nn.Module):
             inputs: float tensors in the order of the network's inputs.
         """
         steps = zip(inputs, self.quantised.inputs, strict=True)
-        found = self.integers(*(_quantised(values, step) for values, step in steps))
-        structure, outputs = self.quantised.network.output_structure, self.quantised.outputs
-        if structure == "tensor":
-            return _real(found, outputs[0])
-        if isinstance(found, dict):
-            return {name: _real(found[name], step) for name, step in zip(structure, outputs, strict=True)}
-        return type(found)(_real(values, step) for values, step in zip(found, outputs, strict=True))
+        found = self.integers.outputs(*(_quantised(values, step) for values, step in steps))
+        outputs = zip(found, self.quantised.outputs, strict=True)
+        return self.quantised.network.structured([_real(values, step) for values, step in outputs])
 
     def tensors(self, *inputs: Tensor) -> dict[str, Tensor]:
         """Return every tensor as float32, by the name of the float tensor that it stands for; the others are left out.

@@ -70,19 +70,19 @@ def padding_of(operator: Operator, network: Network) -> tuple[int, int, int, int
     "same" adds the odd one at the bottom and at the right, and ceil_mode whatever its last window needs.
     """
     a = operator.arguments
-    kernel = network.parameters[a["weight"].name].shape[2:] if "weight" in a else _pair(a["kernel_size"])
-    extents = [d * (k - 1) for d, k in zip(_pair(a.get("dilation", 1)), kernel, strict=True)]
+    kernel = network.parameters[a["weight"].name].shape[2:] if "weight" in a else pair(a["kernel_size"])
+    extents = [d * (k - 1) for d, k in zip(pair(a.get("dilation", 1)), kernel, strict=True)]
     if a["padding"] == "valid":
         return 0, 0, 0, 0
     if a["padding"] == "same":
         return extents[0] // 2, extents[1] // 2, extents[0] - extents[0] // 2, extents[1] - extents[1] // 2
-    top, left = _pair(a["padding"])
+    top, left = pair(a["padding"])
     if not a.get("ceil_mode"):
         return top, left, top, left
     source, result = (
         network.tensors[name].shape[2:] for name in (activations_read(network, operator)[0], *operator.outputs)
     )
-    steps = _pair(a["stride"] or kernel)
+    steps = pair(a["stride"] or kernel)
     more = [
         max(0, (n - 1) * step + extent + 1 - size - 2 * pad)
         for n, step, extent, size, pad in zip(result, steps, extents, source, (top, left), strict=True)
@@ -90,7 +90,8 @@ def padding_of(operator: Operator, network: Network) -> tuple[int, int, int, int
     return top, left, top + more[0], left + more[1]
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Return a size that ATen takes as one number or as two (down, to the right) as two."""
     numbers = value if isinstance(value, tuple) else (value,)
     return (int(numbers[0]), int(numbers[-1]))
 
@@ -99,8 +100,8 @@ def pooled(operator: Operator, network: Network) -> tuple[tuple[int, int], tuple
     """Return kernel and stride of a pool; those of an adaptive one follow from its maps."""
     a = operator.arguments
     if "kernel_size" in a:
-        kernel = _pair(a["kernel_size"])
-        return kernel, _pair(a["stride"] or kernel)
+        kernel = pair(a["kernel_size"])
+        return kernel, pair(a["stride"] or kernel)
     source, result = _maps(network, operator)
     size = (source[0] // result[0], source[1] // result[1])
     return size, size

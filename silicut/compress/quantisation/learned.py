@@ -71,12 +71,8 @@ class QuantisationAware(nn.Module):
         if not self.training:
             return self.integer()(*inputs)
         values = self.rounded(inputs)
-        outputs, structure = [values[name] for name in self.sites.network.outputs], self.sites.network.output_structure
-        if structure == "tensor":
-            return outputs[0]
-        if structure == "list":
-            return outputs
-        return tuple(outputs) if structure == "tuple" else dict(zip(structure, outputs, strict=True))
+        network = self.sites.network
+        return network.structured([values[name] for name in network.outputs])
 
     def rounded(self, inputs: tuple[Tensor, ...], change: Change = lambda _name, values: values) -> Values:
         """Return every rounded tensor by name as training computes it.

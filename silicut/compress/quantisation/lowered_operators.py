@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from silicut.compress.quantisation.kinds import KINDS, Role, activations_read, padding_of, pooled
+from silicut.compress.quantisation.kinds import KINDS, Role, activations_read, padding_of, pair, pooled
 from silicut.compress.quantisation.lowering import Lowering, Numbers
 from silicut.compress.quantisation.weights import quantise_weights, with_room_for_bias
 from silicut.graph import Operator
@@ -59,15 +59,11 @@ def _conv2d(low: Lowering, operator: Operator) -> None:
         low,
         operator,
         Convolution2d,
-        stride=_pair(a["stride"]),
+        stride=pair(a["stride"]),
         padding=padding_of(operator, low.float),
-        dilation=_pair(a["dilation"]),
+        dilation=pair(a["dilation"]),
         groups=int(a["groups"]),
     )
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[-1])) if isinstance(value, tuple) else (int(value), int(value))
 
 
 def _linear(low: Lowering, operator: Operator) -> None:
@@ -189,7 +185,7 @@ def _max_pool(low: Lowering, operator: Operator) -> None:
         input_format=_source(low, operator).steps.format,
         stride=stride,
         padding=padding_of(operator, low.float),
-        dilation=_pair(operator.arguments["dilation"]),
+        dilation=pair(operator.arguments["dilation"]),
     )
     _moved(low, operator, pool, operator.outputs[0])
 

@@ -33,7 +33,11 @@ def quantisable(network: Network) -> Network:
     Raises:
         UnsupportedModel: operators have no integer form; all of them are listed with the user's lines.
     """
-    network = tidied(fold_batch_norm(network))
+    network = _with_pools(drop_dead(fold_batch_norm(network)))
+    for output in [operator.outputs[0] for operator in network.operators]:
+        operator = network.producer[output]  # as earlier rounds have left it
+        if _does_nothing(network, operator):
+            network = bypass(network, output, activations_read(network, operator)[0])
     offenders = [line for operator in network.operators if (line := _offence(network, operator))]
     offenders += [
         f"tensor {name} holds {tensor.dtype}; give floats"
@@ -42,16 +46,6 @@ def quantisable(network: Network) -> Network:
     ]
     if offenders:
         raise UnsupportedModel(offenders, "Change these, or quantise the part of the network without them")
-    return network
-
-
-def tidied(network: Network) -> Network:
-    """Return the network with means over maps as pools and without idle operators, batch norms as they are."""
-    network = _with_pools(drop_dead(network))
-    for output in [operator.outputs[0] for operator in network.operators]:
-        operator = network.producer[output]  # as earlier rounds have left it
-        if _does_nothing(network, operator):
-            network = bypass(network, output, activations_read(network, operator)[0])
     return network
 
 
