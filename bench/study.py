@@ -17,6 +17,7 @@ import torch
 
 from silicut.records import Event
 from silicut.targets import machine_fingerprint
+from silicut.targets.profile import Profile
 from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights, network, network_entry
 
 HERE = Path(__file__).parent
@@ -91,6 +92,16 @@ def _versioned(package: str) -> str:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
         return f"no {package}"
+
+
+def errors_of(profile: Profile) -> dict[str, Any]:
+    """Return the columns that say how well a profile predicts."""
+    v = profile.validation
+    return {
+        "n": len(v.measured_ms), "dense_ms": profile.dense_ms, "r2": v.r2, "mean_error_frac": v.mean_error_frac,
+        "max_error_frac": v.max_error_frac, "isolated_mean_error_frac": v.isolated_mean_error_frac,
+        "isolated_max_error_frac": v.isolated_max_error_frac, "n_measured": profile.n_measured,
+    }  # fmt: skip
 
 
 def load(name: str, published: Path | None = None) -> torch.nn.Module:

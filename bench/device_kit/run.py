@@ -25,7 +25,7 @@ from silicut.compress import Restrictions, log_energy
 from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
 from silicut.graph import Network, capture
 from silicut.records import Cache
-from silicut.search import Solution, evaluate, solve
+from silicut.search import Problem, Solution, evaluate, solve
 from silicut.targets.elsewhere import Device
 from silicut.targets.kit import Unmeasured, device_profile, merge, write_kit
 from silicut.targets.profile import Profile
@@ -64,18 +64,20 @@ class Planner:
 
     network: Network
 
-    def plan(self, profile: Profile, budget: int) -> Solution:
-        """Return the best plan within a fraction of the profile's dense latency."""
+    def problem(self, profile: Profile, limit_frac: float) -> Problem:
+        """Return the problem of a profile at a fraction of its dense latency."""
         subject = Subject.of(self.network)
         scores = log_energy(subject.folded, subject.channels, subject.blocks)
-        limits = {LATENCY: budget / 100 * profile.dense_ms}
-        return solve(pruning_problem(subject, {LATENCY: profile}, scores, Restrictions(), limits))
+        limits = {LATENCY: limit_frac * profile.dense_ms}
+        return pruning_problem(subject, {LATENCY: profile}, scores, Restrictions(), limits)
 
-    def judged(self, profile: Profile, plan: Solution, budget: int) -> dict[str, float]:
+    def plan(self, profile: Profile, budget: int) -> Solution:
+        """Return the best plan within a budget in per cent."""
+        return solve(self.problem(profile, budget / 100))
+
+    def judged(self, profile: Profile, plan: Solution) -> dict[str, float]:
         """Return what a profile says of a plan made by another: latency over the dense one, value."""
-        subject = Subject.of(self.network)
-        scores = log_energy(subject.folded, subject.channels, subject.blocks)
-        problem = pruning_problem(subject, {LATENCY: profile}, scores, Restrictions(), {LATENCY: profile.dense_ms})
+        problem = self.problem(profile, 1.0)
         nearest = {
             v.name: min(v.levels, key=lambda level, v=v: abs(level - plan.levels[v.name]))  # type: ignore[misc]
             for v in problem.variables
@@ -89,7 +91,7 @@ def compared(planner: Planner, first: Profile, other: Profile, budget: int) -> d
     ours, theirs = planner.plan(first, budget), planner.plan(other, budget)
     dense = {v.name: v.levels[-1] for v in first.variables}
     kept = sum(dense.values())
-    seen = planner.judged(first, theirs, budget)
+    seen = planner.judged(first, theirs)
     return {
         "dense_ms": first.dense_ms, "other_dense_ms": other.dense_ms,
         "changed_frac": sum(abs(ours.levels[name] - theirs.levels[name]) for name in dense) / kept,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from study import Table, example, load, show
+from study import Table, errors_of, example, load, show
 
 from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
 from silicut.flows.latency import DENSE, PRUNED
@@ -57,13 +57,9 @@ class Study:
                 continue
             network, started = capture(load(name), example(name)), time.monotonic()
             profile = profile_network(network, engine(runtime), cache=self.cache, progress=show)
-            seconds, v = time.monotonic() - started, profile.validation
-            rows.add(
-                network=name, engine=runtime, n=len(v.measured_ms), dense_ms=profile.dense_ms, r2=v.r2,
-                mean_error_frac=v.mean_error_frac, max_error_frac=v.max_error_frac,
-                isolated_mean_error_frac=v.isolated_mean_error_frac, isolated_max_error_frac=v.isolated_max_error_frac,
-                n_measured=profile.n_measured, cold_s=seconds if seconds > _WARM_S else "", seed=profile.options.seed,
-            )  # fmt: skip
+            seconds = time.monotonic() - started
+            cold_s = seconds if seconds > _WARM_S else ""
+            rows.add(network=name, engine=runtime, **errors_of(profile), cold_s=cold_s, seed=profile.options.seed)
 
     def budgets(self) -> None:
         """Plan for budgets, then measure the plan again."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from study import Table, example, load, show
+from study import Table, errors_of, example, load, show
 
 from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
 from silicut.compress import Restrictions, log_energy, sp_lamp
@@ -79,14 +79,8 @@ class Study:
             if not rows.has(network=name):
                 cold_s, warm_s = self.seconds(name), self.seconds(name)
                 _, profile = self.profile(name)
-                v = profile.validation
-                rows.add(
-                    network=name, n=len(v.measured_ms), dense_ms=profile.dense_ms, r2=v.r2,
-                    mean_error_frac=v.mean_error_frac, max_error_frac=v.max_error_frac,
-                    isolated_mean_error_frac=v.isolated_mean_error_frac, isolated_max_error_frac=v.isolated_max_error_frac,
-                    n_measured=profile.n_measured, cold_s=cold_s if cold_s > _WARM_S else "", warm_s=warm_s,
-                    seed=profile.options.seed,
-                )  # fmt: skip
+                cold = cold_s if cold_s > _WARM_S else ""
+                rows.add(network=name, **errors_of(profile), cold_s=cold, warm_s=warm_s, seed=profile.options.seed)
 
     def solvers(self) -> None:
         """Is the coupled solver fast, proven and at least as good as every other at equal true cost?"""
