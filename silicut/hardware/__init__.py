@@ -12,6 +12,7 @@ from silicut.hardware.instructions import (
     from_text,
     to_text,
 )
+from silicut.hardware.tokens import Starved, Step, starved
 
 __all__ = [
     "MAX_WAIT",
@@ -21,11 +22,14 @@ __all__ = [
     "InstructionSet",
     "Layout",
     "QueueFormat",
+    "Starved",
+    "Step",
     "bit_fields",
     "documentation",
     "fields_of",
     "from_text",
     "signed",
+    "starved",
     "to_text",
     "unsigned",
 ]
