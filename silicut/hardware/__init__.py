@@ -12,6 +12,7 @@ from silicut.hardware.instructions import (
     from_text,
     to_text,
 )
+from silicut.hardware.memory import MemoryClock
 from silicut.hardware.tokens import Starved, Step, starved
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Instruction",
     "InstructionSet",
     "Layout",
+    "MemoryClock",
     "QueueFormat",
     "Starved",
     "Step",

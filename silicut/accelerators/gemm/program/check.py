@@ -8,6 +8,7 @@ from itertools import islice
 from silicut.accelerators.gemm.program.bounds import bound_problems
 from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Gemm
 from silicut.accelerators.gemm.program.instruction_set import INSTRUCTIONS
+from silicut.accelerators.gemm.program.memory_instructions import Barrier
 from silicut.accelerators.gemm.program.program import Program
 from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Unit
 from silicut.accelerators.gemm.program.registers import RegisterFile
@@ -76,6 +77,8 @@ def _queue_problems(program: Program, queue: Queue) -> Iterator[str]:
 
 
 def _channel_problems(queue: Queue, instruction: Instruction) -> Iterator[str]:
+    if isinstance(instruction, Barrier) and (instruction.waits or instruction.sends):
+        yield "it must not take or give tokens"
     try:
         taken(queue, instruction), given(queue, instruction)
     except KeyError as error:
