@@ -294,6 +294,31 @@ def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, 
     return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
 
 
+def _output_ring(
+    config: GemmConfig, label: str, shape: ProductShape, need: tuple[int, int], filters: tuple[int, int]
+) -> tuple[int, int]:
+    """Return how many chunks make a slab together, and how many output rows of it are held.
+
+    Args:
+        config: the build.
+        label: for messages.
+        shape: of the layer.
+        need: chunks of the layer, and output rows that are needed at least.
+        filters: all, and those of a chunk.
+    """
+    (n_chunks, rows), (out_height, out_width), capacity = need, shape.geometry.output_size, config.buffers.output_words
+
+    def words(n_filters: int) -> int:
+        pitch = -(-n_filters // CHANNEL_GROUP) * CHANNEL_GROUP
+        return sum(row_words(out_width * pitch, bits) for bits in shape.output_bits)
+
+    fitting = [n for n in range(1, n_chunks + 1) if words(min(n * filters[1], filters[0])) * out_height <= capacity]
+    if n_chunks > 1 and fitting:
+        return fitting[-1], out_height
+    slab = filters[1] if n_chunks > 1 else filters[0]
+    return 1, ring_rows(f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False)
+
+
 def plan_depthwise(config: GemmConfig, shape: ProductShape, element_bits: int) -> UnitSchedule:
     """Return how the DSP core executes a depthwise layer.
 
