@@ -39,6 +39,7 @@ from silicut.accelerators.gemm.program import (
 from silicut.numerics import IntegerFormat
 from silicut.records import DoesNotFit
 
+_MAX_LOADS = 8
 Written = list[tuple[Output, list[int]]]
 
 
@@ -190,7 +191,8 @@ class _DepthwiseLayer(_Walk):
         self.nest = schedule.nest
         operand = operand_of(Unit.DSP, layer.view.format, self.nest.element_bits, layer.pad_value)
         super().__init__(builder, layer, schedule, operand)
-        assert layer.weight is not None and builder.config.dsp is not None
+        assert layer.weight is not None
+        assert builder.config.dsp is not None
         self.dsp = builder.config.dsp
         self.weight = layer.weight
         self.base = 0
@@ -234,32 +236,41 @@ class _DepthwiseLayer(_Walk):
     def _entries(self, elements: range) -> Array:
         layer, filters = self.layer, self.order[elements.start : elements.stop]
         step = layer.epilogue.requantise
-        assert step is not None and layer.weight is not None
+        assert step is not None
+        assert layer.weight is not None
         sums = taken(layer.weight.reshape(len(layer.weight), -1).sum(axis=1), filters, axis=0)
         bias = folded_bias(sums, layer.bias, filters, layer.pad_value + self.operand.offset) - step.input_zero_point
         return table_words(bias, spread(step.multiplier, filters), spread(step.shift, filters))
 
     def _load_weights(self, blocks: range) -> dict[int, int]:
-        """Load the weights of some blocks; return the first line of each."""
-        base = self.builder.ring(Memory.RHS, self.unit).take(len(blocks) * self.nest.block_lines)
-        lines = {}
-        for i, block in enumerate(blocks):
-            elements = self._elements(block)
-            filters = self.order[elements.start : elements.stop]
-            taps = taken(self.weight, filters, axis=0)
-            words = depthwise_lines(taps, self.nest.element_bits, self.dsp.n_inputs, self.dsp.n_columns)
-            lines[block] = base + i * self.nest.block_lines
-            self.builder.move(
-                LoadWeights,
-                f"{self.unit.label}.weights",
-                [Access(Memory.RHS, self.unit, lines[block], lines[block] + self.nest.block_lines, True)],
-                unit=self.unit,
-                dram_address=self.builder.image.put(words, "weights"),
-                rhs_base=lines[block],
-                n_lines=self.nest.block_lines,
-                n_banks=self.dsp.n_columns,
-            )
-        return lines
+        """Load the weights of some blocks, several at once; return the first line of each."""
+        n_lines = self.nest.block_lines
+        base = self.builder.ring(Memory.RHS, self.unit).take(len(blocks) * n_lines)
+        size = -(-len(blocks) // _MAX_LOADS)
+        for start in range(0, len(blocks), size):
+            part = blocks[start : start + size]
+            self._load_blocks(part, base + start * n_lines)
+        return {block: base + i * n_lines for i, block in enumerate(blocks)}
+
+    def _load_blocks(self, blocks: range, base: int) -> None:
+        words = [self._words(block) for block in blocks]
+        n_lines = len(blocks) * self.nest.block_lines
+        self.builder.move(
+            LoadWeights,
+            f"{self.unit.label}.weights",
+            [Access(Memory.RHS, self.unit, base, base + n_lines, True)],
+            unit=self.unit,
+            dram_address=self.builder.image.put(np.concatenate(words), "weights"),
+            rhs_base=base,
+            n_lines=n_lines,
+            n_banks=self.dsp.n_columns,
+        )
+
+    def _words(self, block: int) -> Array:
+        """Return the lines of a block's weights."""
+        elements = self._elements(block)
+        taps = taken(self.weight, self.order[elements.start : elements.stop], axis=0)
+        return depthwise_lines(taps, self.nest.element_bits, self.dsp.n_inputs, self.dsp.n_columns)
 
     def _step(self, block: int, rows: range, columns: range, needed: range) -> None:
         geometry, (part, channels) = self.layer.geometry, self.nest.blocks[block]

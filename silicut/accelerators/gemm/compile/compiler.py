@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from silicut.accelerators.gemm.compile.builder import Builder
 from silicut.accelerators.gemm.compile.jobs import Job
@@ -116,7 +117,7 @@ def _in_order(builder: Builder, bounds: Sequence[int], has_barriers: bool) -> di
         found = ordered(jobs, builder.efforts, builder.config)
         return {queue: tuple(found[queue]) for queue in Queue}
     queues: dict[Queue, list[Job]] = {queue: [] for queue in Queue}
-    for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(bounds)):
         part = jobs[start:stop]
         for job in part:
             job.needs = [need for need in job.needs if need.job.index >= start]

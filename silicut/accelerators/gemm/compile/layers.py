@@ -54,25 +54,22 @@ class LayerCompiler:
             DoesNotFit, UnsupportedModel, ConfigError: see `compile_network`.
         """
         results: tuple[Written, Written] = ([], [])
-        size = (1, 1)
-        for result, size in self._parts(layer):
-            results[0].extend(result[0])
-            results[1].extend(result[1])
+        for output, copy in self._parts(layer):
+            results[0].extend(output)
+            results[1].extend(copy)
         for name, written in zip((layer.epilogue.output, layer.epilogue.copy_output), results, strict=True):
             if name:
-                self.tensors.written(name, written_parts(written), *size)
+                self.tensors.written(name, written_parts(written))
 
-    def _parts(self, layer: FusedLayer) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
-        """Yield what each part of a layer writes, and the size of the output's map."""
+    def _parts(self, layer: FusedLayer) -> Iterator[tuple[Written, Written]]:
+        """Yield what each part of a layer writes."""
         root = layer.roots[0] if layer.roots else None
         if not isinstance(root, Convolution2d | Linear):
-            channelwise = self._pool(layer)
-            yield self._channelwise(channelwise, None, 0), channelwise.geometry.output_size
+            yield self._channelwise(self._pool(layer), None, 0)
         elif isinstance(root, Convolution2d) and root.groups > 1:
             yield from self._grouped(layer, root)
         else:
-            product = self._product(layer, root)
-            yield self._emit(product), product.geometry.output_size
+            yield self._emit(self._product(layer, root))
 
     def _formats(self, epilogue: Epilogue) -> Formats:
         output, copy = epilogue.output, epilogue.copy_output
@@ -150,15 +147,13 @@ class LayerCompiler:
         self.schedules.append(schedule)
         return emit_product(self.builder, product, schedule)
 
-    def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
-        view, dsp = self.tensors[layer.source], self.builder.config.dsp
-        geometry = _geometry_of(root, view)
+    def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[Written, Written]]:
+        dsp, geometry = self.builder.config.dsp, _geometry_of(root, self.tensors[layer.source])
         is_depthwise = root.weight.shape[1] == 1 and root.dilation[1] == 1
         if dsp is not None and is_depthwise and root.weight.shape[3] <= dsp.n_outputs:
-            yield from ((written, geometry.output_size) for written in self._depthwise(layer, root, geometry))
+            yield from self._depthwise(layer, root, geometry)
         else:
-            for product in self._group_products(layer, root, geometry):
-                yield self._emit(product), geometry.output_size
+            yield from map(self._emit, self._group_products(layer, root, geometry))
 
     def _depthwise(self, layer: FusedLayer, root: Convolution2d, geometry: Geometry) -> Iterator[tuple[Written, Written]]:
         """Yield what each filter of the channels writes: the k-th of each channel together."""

@@ -126,7 +126,7 @@ def _feeders(builder: Builder, product: Product, schedule: LayerSchedule) -> dic
         rings[unit.unit] = rings_of(builder, Memory.FEATURES, unit.unit, slabs, n_rows, bits)
     if schedule.shares_rows:
         shared = RowFeeder(builder, product.view, product.geometry, rings, is_wide=is_wide)
-        return {unit: shared for unit in rings}
+        return dict.fromkeys(rings, shared)
     return {
         unit: RowFeeder(builder, product.view, product.geometry, {unit: own}, is_wide=is_wide) for unit, own in rings.items()
     }
