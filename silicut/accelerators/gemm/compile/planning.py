@@ -360,9 +360,10 @@ def plan_depthwise(config: GemmConfig, shape: ProductShape, element_bits: int) -
             f"{shape.name} needs {kh * kw} words of LHS banks and {block_lines} lines of RHS banks for a window, but the "
             f"DSP core has {dsp.lhs_depth} and {dsp.rhs_depth}; make them larger"
         )
-    most = min(dsp.rhs_depth // block_lines, config.buffers.table_entries // lanes)
+    widest = max(len(channels) for _, channels in blocks)
+    most = min(dsp.rhs_depth // block_lines, config.buffers.table_entries // widest)
     if most < 1:
-        raise DoesNotFit(f"{shape.name} needs {lanes} entries of the scale table; make table_entries at least so large")
+        raise DoesNotFit(f"{shape.name} needs {widest} entries of the scale table; make table_entries at least so large")
     chunk_blocks = min(len(blocks), most)
     starts = range(0, geometry.output_size[1], columns)
     n_chunks = -(-len(blocks) // chunk_blocks)
