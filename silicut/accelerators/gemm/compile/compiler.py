@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from silicut.accelerators.gemm.compile.builder import Builder
+from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.jobs import Job
 from silicut.accelerators.gemm.compile.layers import LayerCompiler
 from silicut.accelerators.gemm.compile.order import Effort, ordered
-from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition, partition
+from silicut.accelerators.gemm.compile.partition import Partition, partition
 from silicut.accelerators.gemm.compile.schedule import LayerSchedule
 from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.tensors import Tensors
