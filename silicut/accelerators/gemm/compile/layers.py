@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.views import View, padded_to_group
 from silicut.accelerators.gemm.program import Unit
 from silicut.numerics import Convolution2d, IntegerFormat, Linear
+from silicut.records import ConfigError
 
 Formats = tuple[IntegerFormat | None, IntegerFormat | None]
 
@@ -38,13 +39,15 @@ class LayerCompiler:
         builder: takes the jobs.
         tensors: where everything lies.
         split: of filters between the cores.
+        filter_orders: by layer, where filters are not written in their own order.
         schedules: of the layers so far; grouped convolutions have several.
     """
 
     builder: Builder
     tensors: Tensors
     split: Split
-    schedules: list[LayerSchedule]
+    filter_orders: Mapping[str, Sequence[int]]
+    schedules: list[LayerSchedule] = field(default_factory=list)
 
     def emit(self, layer: FusedLayer) -> None:
         """Append a layer and note where its output lies.
@@ -115,11 +118,21 @@ class LayerCompiler:
             bias=root.bias,
             input_zero_point=root.input_zero_point,
             epilogue=layer.epilogue,
-            order=residual.order if residual else padded_to_group(range(n)),
+            order=self._order(layer, n, residual),
             formats=self._formats(layer.epilogue),
             residual=residual,
             channel_of=tuple(range(n)),
         )
+
+    def _order(self, layer: FusedLayer, n_filters: int, residual: View | None) -> tuple[int, ...]:
+        """Return the filters of a layer in the order in which they are written."""
+        order = self.filter_orders.get(layer.name)
+        if order is not None and (residual is not None or sorted(order) != list(range(n_filters))):
+            rule = "left out, as it adds a tensor" if residual else f"a permutation of 0..{n_filters - 1}"
+            raise ConfigError(f"filter_orders of {layer.name} must be {rule}, not {tuple(order)}")
+        if residual is not None:
+            return residual.order
+        return padded_to_group(range(n_filters) if order is None else order)
 
     def _emit(self, product: Product) -> tuple[Written, Written]:
         """Split a product's filters between the cores, plan and append it."""

@@ -43,11 +43,11 @@ def test_steps_compute_each_tile_of_each_pixel_once():
 
 def test_a_map_is_walked_over_again_for_every_chunk_where_neither_side_fits():
     geometry = Geometry(size=(16, 16), output_size=(16, 16), kernel=(3, 3), padding=(1, 1))
-    nest = plan_product(TINY, Unit.LUT, shape_of(geometry=geometry, output_bits=(2,))).nest
+    nest = plan_product(TINY, Unit.LUT, shape_of(geometry=geometry, n_filters=64)).nest
     assert not nest.keeps_lhs
-    assert [len(chunk) for chunk in nest.chunks] == [6, 2]
-    assert nest.n_passes == 2
-    assert nest.expand_cycles(32) == 2 * 256 * 4 * 3 * 2
+    assert [len(chunk) for chunk in nest.chunks] == [6, 6, 4]
+    assert nest.n_passes == 3
+    assert nest.expand_cycles(32) == 3 * 256 * 4 * 3 * 2
 
 
 def test_chunks_of_k_are_all_of_a_row():
