@@ -10,7 +10,7 @@ from silicut.accelerators.gemm.config import (
     TINY,
     WINDOW_STARTUP_CYCLES,
 )
-from silicut.accelerators.gemm.program import Program, Queue, assemble
+from silicut.accelerators.gemm.program import Program, Queue, assemble, check
 from silicut.accelerators.gemm.simulate import timeline
 from silicut.records import BadProgram
 
@@ -176,7 +176,7 @@ def test_output_columns_are_the_tiles_of_a_depthwise_layer():
     [dsp.compute]
     set_taps height=2 width=3 stride_x=2 bits=8
     {RESULTS}
-    depthwise n_rows=1 n_columns=3 n_channels=4
+    depthwise n_rows=1 n_columns=4 n_channels=4
     """
     times = times_of(text)
     # 2 columns of slices share 3 taps in 2 turns: 2 * 2 cycles a column; 4 channels leave in 2 cycles
@@ -185,10 +185,12 @@ def test_output_columns_are_the_tiles_of_a_depthwise_layer():
     r1 = x1 + latency + 2
     x2 = x1 + 2 * 4
     r2 = max(r1, x2 + latency) + 2
-    x3 = max(x2, r1) + 2 * 4
+    x3 = x2 + 2 * 4
     r3 = max(r2, x3 + latency) + 2
-    assert spans(times, "dsp.execute")[-1] == (6, x3)
-    assert spans(times, "dsp.result") == [(x1 + latency, r3 + RESULT_LATENCY_CYCLES)]
+    x4 = max(x3, r1) + 2 * 4  # there are three banks
+    r4 = max(r3, x4 + latency) + 2
+    assert spans(times, "dsp.execute")[-1] == (6, x4)
+    assert spans(times, "dsp.result") == [(x1 + latency, r4 + RESULT_LATENCY_CYCLES)]
 
 
 def test_a_pool_takes_a_tap_and_a_group_of_lanes_a_cycle():
@@ -243,3 +245,32 @@ def test_a_channel_that_overflows_is_located():
     with pytest.raises(BadProgram) as error:
         times_of(late, config)
     assert str(error.value) == "channel lut.stripe.filled must hold at most 2 tokens; it gets one more in cycle 3"
+
+
+def test_more_banks_keep_the_array_busy_through_short_tiles():
+    text = f"""
+    [dsp.compute]
+    set_product n_words=1 lhs_bits=8 rhs_bits=8 lhs_signed=1 rhs_signed=1
+    {RESULTS}
+    gemm n_pixels=100 n_filters=4 is_first=1 is_last=1
+    """
+
+    def cycles(n_banks):
+        dsp = dataclasses.replace(TINY.dsp, n_accumulator_banks=n_banks)
+        return times_of(text, dataclasses.replace(TINY, dsp=dsp)).cycles
+
+    # A bank is taken for 2 cycles of execute, the latency of 9, and 2 of result: 13, in which 2 tiles fit, or 3, or 6.5.
+    latency = TINY.dsp.latency_cycles
+    assert latency == 9
+    end = latency + RESULT_LATENCY_CYCLES
+    assert cycles(8) == 7 + 2 * 100 + 2 + end
+    assert cycles(2) == 7 + 2 + 2 + 13 * 49 + 2 + end
+    assert cycles(2) > cycles(3) > cycles(6) > cycles(7) == cycles(8)
+
+
+def test_a_barrier_waits_for_the_queues_of_the_build_only():
+    config = dataclasses.replace(TINY, lut=None)
+    text = "".join(f"[{queue}]\nbarrier\n" for queue in Queue if not queue.startswith("lut"))
+    program = Program(config=config, queues=assemble(text), memory_words=1)
+    check(program)
+    assert timeline(program).barriers == (0,)
