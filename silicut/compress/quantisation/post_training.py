@@ -14,6 +14,7 @@ from silicut.compress.quantisation.calibration import activation_quantisations, 
 from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.lowering import lower
 from silicut.compress.quantisation.ranges import RANGES, WEIGHT_SCALES, Histogram
+from silicut.compress.quantisation.short_factors import short_scales
 from silicut.compress.quantisation.sites import Site, Sites, find_sites
 from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights
 from silicut.graph import Network
@@ -99,9 +100,9 @@ def quantise_after_training(
     methods = methods or Methods()
     sites = find_sites(equalise(network).network if methods.equalises else network)
     plan.check(sites.layers)
-    weights = nearest_weights(sites, plan, methods.scales)
     found = histograms(sites.network, sites.limits, images, progress=progress)
     activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
+    weights = nearest_weights(sites, plan, methods.scales, activations)
     if methods.rounding == ADAPTIVE:
         rounded = adaptively_rounded(sites, plan, activations, weights, images)
         sites, weights = rounded.sites, dict(rounded.weights)
@@ -110,20 +111,26 @@ def quantise_after_training(
     return Calibrated(sites, found, activations, lower(sites, plan, activations, weights))
 
 
-def nearest_weights(sites: Sites, plan: BitPlan, scales: str = "max") -> dict[str, IntegerWeights]:
+def nearest_weights(
+    sites: Sites, plan: BitPlan, scales: str = "max", activations: Mapping[Site, Quantisation] | None = None
+) -> dict[str, IntegerWeights]:
     """Return the weights of every layer rounded to the nearest integers, by its name.
 
     Args:
         sites: where the float network is rounded.
         plan: the widths.
         scales: a name of `WEIGHT_SCALES`.
+        activations: the quantisation of each site of the plan; scales are raised to those that make short factors with them.
     """
-    made = {}
+    made, around = {}, sites.around(plan)
     for operator in sites.network.operators:
         if operator.name in sites.layers:
             weight = sites.network.parameters[operator.arguments["weight"].name]
             bits = plan.filter_bits(operator.name, len(weight))
-            made[operator.name] = quantise_weights(weight, bits, WEIGHT_SCALES[scales](weight, bits))
+            chosen = WEIGHT_SCALES[scales](weight, bits)
+            if activations is not None:
+                chosen = short_scales(chosen, *(activations[site] for site in around[operator.name]))
+            made[operator.name] = quantise_weights(weight, bits, chosen)
     return made
 
 

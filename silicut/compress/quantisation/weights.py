@@ -89,6 +89,11 @@ def quantise_weights(
     return IntegerWeights(values, scales, int(bits.max()))
 
 
+def integer_bias(bias: NDArray[Any], scales: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return a bias in steps of the accumulators, one scale a filter."""
+    return np.rint(bias.astype(np.float64) / scales).astype(np.int64)
+
+
 def with_room_for_bias(
     weights: IntegerWeights, bias: NDArray[Any] | None, input_scale: float, output_scale: float
 ) -> IntegerWeights:
