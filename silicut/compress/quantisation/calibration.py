@@ -131,8 +131,9 @@ def activation_quantisations(
     for site in sites.at(plan):
         low, high = range_of(found[site.tensor], site.bits)
         least, most = sites.limits[site.tensor]
-        is_unlimited = np.isinf(least) and np.isinf(most)  # else the ends of the format are those of a clamp
-        chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits, is_even=bool(is_unlimited))
+        # Inputs are quantised by themselves, and where a clamp ends, the ends of the format are its own.
+        is_sum = site.tensor not in sites.network.inputs and bool(np.isinf(least) and np.isinf(most))
+        chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits, is_even=is_sum)
     widths = sites.widths(plan)
     for tensor, result in reversed(sites.joined):
         own, joint = Site(tensor, widths[tensor][0]), Site(result, widths[result][0])
