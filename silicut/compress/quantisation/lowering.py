@@ -16,6 +16,7 @@ from silicut.compress.quantisation.weights import IntegerWeights, quantise_weigh
 from silicut.graph import Network, Operator, Tensor
 from silicut.numerics import (
     ACCUMULATOR,
+    Convolution2d,
     IntegerOperator,
     Quantisation,
     QuantisedNetwork,
@@ -126,7 +127,7 @@ class Lowering:
 
     def accumulators(self, operator: IntegerOperator, name: str, inputs: Sequence[str], scales: Any, like: str) -> Numbers:
         """Add an operator that makes accumulators, with one scale or one for each channel, and return them."""
-        axis = 1 if len(self.float.tensors[like].shape) == 4 else len(self.float.tensors[like].shape) - 1
+        axis = 1 if isinstance(operator, Convolution2d) else len(self.float.tensors[like].shape) - 1
         each = np.atleast_1d(np.asarray(scales, np.float64))
         steps = Quantisation.per_channel(ACCUMULATOR, each, axis=axis)
         if len(each) == 1:

@@ -100,9 +100,10 @@ def quantise_after_training(
     methods = methods or Methods()
     sites = find_sites(equalise(network).network if methods.equalises else network)
     plan.check(sites.layers)
+    weights = nearest_weights(sites, plan, methods.scales)
     found = histograms(sites.network, sites.limits, images, progress=progress)
     activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
-    weights = nearest_weights(sites, plan, methods.scales, activations)
+    weights = with_short_factors(weights, sites, plan, activations)
     if methods.rounding == ADAPTIVE:
         rounded = adaptively_rounded(sites, plan, activations, weights, images)
         sites, weights = rounded.sites, dict(rounded.weights)
@@ -111,26 +112,34 @@ def quantise_after_training(
     return Calibrated(sites, found, activations, lower(sites, plan, activations, weights))
 
 
-def nearest_weights(
-    sites: Sites, plan: BitPlan, scales: str = "max", activations: Mapping[Site, Quantisation] | None = None
-) -> dict[str, IntegerWeights]:
+def nearest_weights(sites: Sites, plan: BitPlan, scales: str = "max") -> dict[str, IntegerWeights]:
     """Return the weights of every layer rounded to the nearest integers, by its name.
 
     Args:
         sites: where the float network is rounded.
         plan: the widths.
         scales: a name of `WEIGHT_SCALES`.
-        activations: the quantisation of each site of the plan; scales are raised to those that make short factors with them.
     """
-    made, around = {}, sites.around(plan)
+    made = {}
     for operator in sites.network.operators:
         if operator.name in sites.layers:
             weight = sites.network.parameters[operator.arguments["weight"].name]
             bits = plan.filter_bits(operator.name, len(weight))
-            chosen = WEIGHT_SCALES[scales](weight, bits)
-            if activations is not None:
-                chosen = short_scales(chosen, *(activations[site] for site in around[operator.name]))
-            made[operator.name] = quantise_weights(weight, bits, chosen)
+            made[operator.name] = quantise_weights(weight, bits, WEIGHT_SCALES[scales](weight, bits))
+    return made
+
+
+def with_short_factors(
+    weights: Mapping[str, IntegerWeights], sites: Sites, plan: BitPlan, activations: Mapping[Site, Quantisation]
+) -> dict[str, IntegerWeights]:
+    """Return weights rounded again at scales that make short factors (`short_scales`) with the activations around them."""
+    made, around = {}, sites.around(plan)
+    for operator in sites.network.operators:
+        if operator.name in weights:
+            weight = sites.network.parameters[operator.arguments["weight"].name]
+            read, end = (activations[site] for site in around[operator.name])
+            scales = short_scales(weights[operator.name].scales, read, end)
+            made[operator.name] = quantise_weights(weight, plan.filter_bits(operator.name, len(weight)), scales)
     return made
 
 

@@ -5,11 +5,13 @@ import pytest
 import torch
 from small_cnns import STEPS, random_images, random_quantised, random_sites, signal_to_noise_db
 
-from silicut.compress.quantisation import BitPlan, LayerBits
+from silicut.compress.quantisation import BitPlan, LayerBits, find_sites, quantisable
+from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.kinds import KINDS, Role
-from silicut.graph import to_module
+from silicut.compress.quantisation.lowering import lower
+from silicut.graph import capture, to_module
 from silicut.graph.module import run_operator
-from silicut.numerics import IntegerModule, dequantise, quantise, run_integer
+from silicut.numerics import IntegerModule, QuantisedModule, dequantise, quantise, run_integer
 
 SEEDS = range(50)
 
@@ -95,6 +97,15 @@ def _compare(quantised, integers, name, expected, sums, spread):
     error = np.abs(dequantise(integers[name], steps, np.float64) - reachable)
     bias_error = 0.0 if sums is None else np.array(sums.scales).reshape(1, -1, *[1] * (expected.ndim - 2)) / 2
     assert (error <= 0.5 * scale + bias_error + spread).all(), (name, error.max() / scale)
+
+
+def test_a_linear_layer_scales_its_last_axis_whatever_the_others():
+    x = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    network = quantisable(capture(torch.nn.Linear(6, 7).eval(), x))
+    sites, plan = find_sites(network), BitPlan.parse("8/8")
+    found = lower(sites, plan, activation_quantisations(sites, plan, histograms(network, sites.limits, [x])))
+    with torch.no_grad():
+        torch.testing.assert_close(QuantisedModule(found)(x), to_module(network)(x), atol=0.05, rtol=0)
 
 
 def test_all_steps_occur():
