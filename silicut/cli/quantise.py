@@ -6,18 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from silicut.cli.arguments import command_of, noting, typed_command
-from silicut.cli.console import print_json, print_rich, progress_bars
+from silicut.cli.console import notes_of_warnings, print_json, print_note, print_rich, progress_bars
 from silicut.cli.quantise_arguments import QuantiseArguments
-from silicut.records import ConfigError, ToolMissing
+from silicut.records import ConfigError, ToolMissing, UnsupportedModel, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from silicut.cli.subject import Subject
     from silicut.compress.quantisation import BitPlan
     from silicut.compress.quantisation.bits import BitBudget
-    from silicut.flows.quantise import QuantiseOptions
+    from silicut.flows.quantise import Quantised, QuantiseOptions
+    from silicut.report.layer_latency import Int8Latency
     from silicut.report.quantisation import QuantisationSummary
-    from silicut.training import Recipe
+    from silicut.training import Normalisation, Recipe
 
 
 @command_of(QuantiseArguments)
@@ -25,7 +27,7 @@ def quantise(asked: QuantiseArguments) -> None:
     """Make an integer network of a trained one, with --train by more training, and count what that costs in accuracy."""
     bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
-    from silicut.flows.quantise import new_folder
+    from silicut.flows.quantise import QONNX, QONNX_FILE, new_folder
     from silicut.flows.quantise import quantise as quantise_network
     from silicut.flows.quantise_summary import Label, summary_of
 
@@ -33,7 +35,7 @@ def quantise(asked: QuantiseArguments) -> None:
     if asked.data is None:
         raise ConfigError("data must be given with --data: ranges are found on training images")
     subject = open_subject(asked.network, asked.weights, asked.data, asked.input_shape, 1)
-    metric = own_metric(asked.metric, subject)
+    metric, options = own_metric(asked.metric, subject), replace(options, normalisation=_normalisation(asked, subject))
     with progress_bars(asked.json) as progress:
         result = quantise_network(
             subject.module,
@@ -44,16 +46,49 @@ def quantise(asked: QuantiseArguments) -> None:
             options=options,
             progress=progress,
         )
-    label = Label(asked.network, typed_command())
-    result.save(asked.out, label)
-    summary = summary_of(result, label)
+    label, latency = Label(asked.network, typed_command()), _latency(result) if asked.latency else None
+    with notes_of_warnings():
+        result.save(asked.out, label, latency)
+    summary = summary_of(result, label, latency)
     page = _page(summary, asked.out)
+    if asked.qonnx:
+        write_atomically(asked.out / QONNX_FILE, result.onnx_file(QONNX))
     if asked.json:
         print_json(summary.to_json())
         return
     from silicut.report.quantisation import quantisation_view
 
     print_rich(quantisation_view(summary), f"results: {asked.out}   page: {page}")
+
+
+def _normalisation(asked: QuantiseArguments, subject: Subject) -> Normalisation | None:
+    """Return what is folded into the network, None for nothing.
+
+    Raises:
+        ConfigError: the data do not say theirs, or the text says none.
+    """
+    from silicut.training import Normalisation
+
+    if asked.normalisation != "data":
+        return None if asked.normalisation is None else Normalisation.parse(asked.normalisation)
+    known: Normalisation | None = getattr(subject.data, "normalisation", None)
+    if known is None:
+        raise ConfigError(
+            f"normalisation must be given as mean/std: data {asked.data!r} do not say how their images were normalised"
+        )
+    return known
+
+
+def _latency(result: Quantised) -> Int8Latency | None:
+    """Measure the networks of a result; where that cannot be done, a note says why."""
+    from silicut.flows.int8_latency import int8_latency
+
+    try:
+        takes_pixels = result.options.normalisation is not None
+        return int8_latency(result.calibrated.sites.network, result.network, takes_pixels=takes_pixels)
+    except (ToolMissing, UnsupportedModel) as error:
+        print_note(f"latency was not measured: {error}")
+        return None
 
 
 def _page(summary: QuantisationSummary, folder: Path) -> str:
