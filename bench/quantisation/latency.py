@@ -96,7 +96,7 @@ class _Variants:
             self._subject.module, self._example, f"{budget}%", data=self._data, options=options, folder=folder,
             resumes=folder.exists(),
         )  # fmt: skip
-        return result.module.eval(), f"silicut {result.scores.name} {options.solver}"
+        return result.module.eval(), f"silicut {options.value} {options.solver}"
 
     def _measuring(self) -> MeasureOptions:
         return QUICKLY if self._study.is_quick else SURELY
