@@ -114,7 +114,13 @@ def _best_trained(name: str, budget: int) -> dict[str, str] | None:
     """Return the row of the network that bench/pruning has trained best for a budget, None where there is none."""
     rows = read_rows(PRUNING / "results" / "trained.csv")
     known = [row for row in rows if row["network"] == name and row["budget"] == str(budget)]
+    known = [row for row in known if row["recipe"] == _recipe(row).hash]
     return max(known, key=lambda row: int(row["n_correct"]), default=None)
+
+
+def _recipe(row: dict[str, str]) -> silicut.Recipe:
+    """Return how bench/pruning trains now; networks that an earlier version has trained have another hash."""
+    return replace(RECOVERY, epochs=int(row["epochs"]), seed=int(row["seed"]), precision="bf16")
 
 
 def _trained_there(row: dict[str, str], work: Path, subject: Subject) -> nn.Module:
@@ -124,6 +130,5 @@ def _trained_there(row: dict[str, str], work: Path, subject: Subject) -> nn.Modu
     folder = work / "networks" / "-".join(row[name] for name in ("network", "tool", "value", "variant", "budget"))
     network = load_network(folder / "network.json", folder / "weights.safetensors")
     module, checkpoint = to_module(network), work / "checkpoints" / content_hash({**key, "network": network.structure_hash})
-    recipe = replace(RECOVERY, epochs=key["epochs"], seed=key["seed"], precision="bf16")
-    fit(module, subject.data, recipe, teacher=subject.module, folder=checkpoint)
+    fit(module, subject.data, _recipe(row), teacher=subject.module, folder=checkpoint)
     return module.eval()

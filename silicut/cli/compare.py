@@ -71,8 +71,8 @@ def _executor(spec: str, weights: str | None, input_shape: str | None) -> tuple[
 
     subject, kind = _split(spec)
     made = executor(_subject(subject, weights, input_shape), kind, spec)
-    path = Path(subject)
-    folded = noted_normalisation(path) if path.exists() else None
+    is_stored = Path(subject).is_dir() or subject.endswith(".onnx")
+    folded = noted_normalisation(subject) if is_stored else None
     return made if folded is None else OnNormalisedExecutor(made, folded), made.input_shape
 
 
