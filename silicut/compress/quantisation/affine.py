@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from silicut.compress.quantisation.short_factors import LEAST_MULTIPLIER, scale_unit
+from silicut.compress.quantisation.short_factors import scale_unit
 from silicut.compress.quantisation.weights import IntegerWeights, integer_bias, with_room_for_bias
 from silicut.numerics import Convolution2d, Quantisation
 
@@ -44,7 +44,7 @@ def factor_weights(factors: NDArray[np.float64], read: Quantisation, made: Quant
     """
     unit, numbers = scale_unit(read, made), np.arange(64, 128)
     wanted = np.abs(factors)[:, None] / unit
-    multipliers = np.maximum(np.rint(wanted / numbers), LEAST_MULTIPLIER)
+    multipliers = np.maximum(np.rint(wanted / numbers), 1)
     best = np.abs(numbers * multipliers - wanted).argmin(axis=1)
     scales = multipliers[np.arange(len(best)), best] * unit
     values = np.clip(np.rint(factors / scales), -127, 127).astype(np.int8)

@@ -14,8 +14,6 @@ from silicut.numerics import IntegerFormat, Quantisation
 
 SUM_BITS = 14
 """Of multipliers of additions: sums of two products with numbers of 8 bits are exact in float32."""
-LEAST_MULTIPLIER = 16
-"""Shorter ones would change a scale by too much to be rounded to."""
 _FLOAT32_BITS = 24
 _LEAST_EXACT = 500  # of a mean's multiplier, which is rounded: to a thousandth
 
@@ -33,7 +31,8 @@ def unit_of(made: IntegerFormat) -> float:
 def short_scales(scales: NDArray[np.float64], read: Quantisation, made: Quantisation) -> NDArray[np.float64]:
     """Return scales of weights raised to the next ones at which the factor behind the layer is short.
 
-    Where that is less than 16 units the scale stays: it would be raised by too much.
+    The scale at a factor of few units may nearly double, which costs nothing that could be seen: one step of such a weight
+    moves the rounded result of 8 bits by 1/256 of a step at most for each unit.
 
     Args:
         scales: array (filters,).
@@ -45,8 +44,7 @@ def short_scales(scales: NDArray[np.float64], read: Quantisation, made: Quantisa
         [52.0, 64.0]
     """
     unit = scale_unit(read, made)
-    multipliers = np.ceil(scales / unit * (1 - 2.0**-24))
-    return np.where(multipliers < LEAST_MULTIPLIER, scales, multipliers * unit)
+    return np.ceil(scales / unit * (1 - 2.0**-24)) * unit
 
 
 def scale_unit(read: Quantisation, made: Quantisation) -> float:
