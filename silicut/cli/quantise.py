@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from silicut.report.quantisation import QuantisationSummary
     from silicut.training import Normalisation, Recipe
 
+OF_DATA = "data"
+
 
 @command_of(QuantiseArguments)
 def quantise(asked: QuantiseArguments) -> None:
     """Make an integer network of a trained one, with --train by more training, and count what that costs in accuracy."""
     bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
-    from silicut.flows.quantise import QONNX, QONNX_FILE, new_folder
+    from silicut.flows.quantise import QONNX, QONNX_FILE, SUMMARY_FILE, new_folder
     from silicut.flows.quantise import quantise as quantise_network
     from silicut.flows.quantise_summary import Label, summary_of
 
@@ -35,7 +37,9 @@ def quantise(asked: QuantiseArguments) -> None:
     if asked.data is None:
         raise ConfigError("data must be given with --data: ranges are found on training images")
     subject = open_subject(asked.network, asked.weights, asked.data, asked.input_shape, 1)
-    metric, options = own_metric(asked.metric, subject), replace(options, normalisation=_normalisation(asked, subject))
+    metric = own_metric(asked.metric, subject)
+    if asked.normalisation == OF_DATA:
+        options = replace(options, normalisation=_of_data(asked.data, subject))
     with progress_bars(asked.json) as progress:
         result = quantise_network(
             subject.module,
@@ -46,13 +50,14 @@ def quantise(asked: QuantiseArguments) -> None:
             options=options,
             progress=progress,
         )
-    label, latency = Label(asked.network, typed_command()), _latency(result) if asked.latency else None
+    label = Label(asked.network, typed_command())
     with notes_of_warnings():
-        result.save(asked.out, label, latency)
-    summary = summary_of(result, label, latency)
-    page = _page(summary, asked.out)
+        result.save(asked.out, label)
     if asked.qonnx:
         write_atomically(asked.out / QONNX_FILE, result.onnx_file(QONNX))
+    summary = summary_of(result, label, _latency(result) if asked.latency else None)
+    summary.save(asked.out / SUMMARY_FILE)
+    page = _page(summary, asked.out)
     if asked.json:
         print_json(summary.to_json())
         return
@@ -61,20 +66,16 @@ def quantise(asked: QuantiseArguments) -> None:
     print_rich(quantisation_view(summary), f"results: {asked.out}   page: {page}")
 
 
-def _normalisation(asked: QuantiseArguments, subject: Subject) -> Normalisation | None:
-    """Return what is folded into the network, None for nothing.
+def _of_data(name: str, subject: Subject) -> Normalisation:
+    """Return what the images of data were normalised by.
 
     Raises:
-        ConfigError: the data do not say theirs, or the text says none.
+        ConfigError: the data do not say.
     """
-    from silicut.training import Normalisation
-
-    if asked.normalisation != "data":
-        return None if asked.normalisation is None else Normalisation.parse(asked.normalisation)
     known: Normalisation | None = getattr(subject.data, "normalisation", None)
     if known is None:
         raise ConfigError(
-            f"normalisation must be given as mean/std: data {asked.data!r} do not say how their images were normalised"
+            f"normalisation must be given as mean/std: data {name!r} do not say how their images were normalised"
         )
     return known
 
@@ -131,10 +132,17 @@ def _checked(asked: QuantiseArguments) -> tuple[BitPlan | BitBudget, QuantiseOpt
             seed=asked.seed,
             training=_recipe(asked),
             training_folder=asked.checkpoints,
+            normalisation=_stated_normalisation(asked.normalisation),
         )
     if problems:
         raise ConfigError(*problems)
     return bits, options
+
+
+def _stated_normalisation(text: str | None) -> Normalisation | None:
+    from silicut.training import Normalisation
+
+    return None if text in (None, OF_DATA) else Normalisation.parse(text)
 
 
 def _recipe(asked: QuantiseArguments) -> Recipe | None:

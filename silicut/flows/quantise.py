@@ -32,7 +32,6 @@ from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised
 from silicut.numerics.onnx import to_qdq, to_qonnx
 from silicut.records import ConfigError, OutputExists, Progress, UnsupportedModel, silent, write_atomically
 from silicut.records.progress import Tracker
-from silicut.report.layer_latency import Int8Latency
 from silicut.training import Batches, Metric, Normalisation, Recipe, TrainingData
 
 __all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
@@ -121,7 +120,7 @@ class Quantised:
         """The integer network as a module that maps real numbers to real numbers; with a normalisation it takes pixels."""
         return QuantisedModule(self.network).eval()
 
-    def save(self, folder: str | Path, label: Label | None = None, latency: Int8Latency | None = None) -> Path:
+    def save(self, folder: str | Path, label: Label | None = None) -> Path:
         """Write the integer network, bits.json, summary.json and model.onnx (QDQ) into a new or empty folder.
 
         After a search, search.json is the solver's solution; normalisation.json is what was folded in. A network that no QDQ
@@ -130,7 +129,6 @@ class Quantised:
         Args:
             folder: made when needed.
             label: what a person calls the run, for the summary.
-            latency: what `int8_latency` measured, for the summary.
 
         Returns:
             The folder's path.
@@ -145,7 +143,7 @@ class Quantised:
             self.search.solution.save(folder / SEARCH_FILE)
         if self.options.normalisation is not None:
             self.options.normalisation.save(folder / NORMALISATION_FILE)
-        summary_of(self, label or Label("", ""), latency).save(folder / SUMMARY_FILE)
+        summary_of(self, label or Label("", "")).save(folder / SUMMARY_FILE)
         try:
             write_atomically(folder / MODEL_FILE, self.onnx_file())
         except UnsupportedModel as error:
