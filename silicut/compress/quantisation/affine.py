@@ -19,7 +19,7 @@ def affine_layer(
         factors, bias: arrays (channels,).
         read, made: the quantisations of what it reads and of its rounded result, each with one scale.
     """
-    weights = with_room_for_bias(factor_weights(factors, read, made), bias, read.scales[0], made.scales[0])
+    weights = with_room_for_bias(factor_weights(factors, read, made), bias, read, made)
     scales = read.scales[0] * weights.scales
     layer = Convolution2d(
         weight=weights.values,

@@ -173,7 +173,7 @@ class Lowering:
             bits = self.plan.filter_bits(operator.name, len(weight))
             scales = short_scales(weight_scales(weight, bits), source.steps, end.steps)
             made = quantise_weights(weight, bits, scales)
-        return with_room_for_bias(made, bias, source.scale, end.scale), bias
+        return with_room_for_bias(made, bias, source.steps, end.steps), bias
 
     def finished(self) -> QuantisedNetwork:
         """Return the integer network."""

@@ -31,8 +31,9 @@ def unit_of(made: IntegerFormat) -> float:
 def short_scales(scales: NDArray[np.float64], read: Quantisation, made: Quantisation) -> NDArray[np.float64]:
     """Return scales of weights raised to the next ones at which the factor behind the layer is short.
 
-    The scale at a factor of few units may nearly double, which costs nothing that could be seen: one step of such a weight
-    moves the rounded result of 8 bits by 1/256 of a step at most for each unit.
+    A scale at a factor of few units may double, which is hardly seen: a unit is how far one step of a weight of an input of
+    8 bits can move the result by 1/256 of a step. Scales at less than half a unit stay (sums beyond 2^24, which float32 does
+    not hold anyway).
 
     Args:
         scales: array (filters,).
@@ -44,7 +45,8 @@ def short_scales(scales: NDArray[np.float64], read: Quantisation, made: Quantisa
         [52.0, 64.0]
     """
     unit = scale_unit(read, made)
-    return np.ceil(scales / unit * (1 - 2.0**-24)) * unit
+    short = np.ceil(scales / unit * (1 - 2.0**-24)) * unit
+    return np.where(scales < unit / 2, scales, short)
 
 
 def scale_unit(read: Quantisation, made: Quantisation) -> float:
