@@ -55,6 +55,7 @@ def int8_latency(
         rounds.append((in_float, in_int8))
     names = [*dict.fromkeys(name for name in of_tensor.values() if name), _OTHER]
     layers = [LayerLatency(name=name, float_us=_median(rounds, 0, name), int8_us=_median(rounds, 1, name)) for name in names]
+    layers = [layer for layer in layers if layer.float_us or layer.int8_us]
     timings = measure(engine, {"float": network, "int8": model}, "float", measuring).timings
     return Int8Latency(
         settings=engine.settings,

@@ -10,6 +10,7 @@ from silicut.targets.engine import EngineSettings
 
 SAME_FRAC = 0.05
 """Layers whose times differ by less are called neither faster nor slower."""
+ONLY_INT8 = "only in int8"
 OTHER_LAYER = "(no layer)"
 """What tables call the time that belongs to none."""
 
@@ -31,7 +32,9 @@ class LayerLatency:
 
     @property
     def verdict(self) -> str:
-        """Whether int8 is "faster", "slower" or "the same"."""
+        """Whether int8 is "faster", "slower" or "the same", or the layer "only in int8", where float fuses it with another."""
+        if not self.float_us and self.int8_us:
+            return ONLY_INT8
         if abs(self.int8_us - self.float_us) <= SAME_FRAC * self.float_us:
             return "the same"
         return "faster" if self.int8_us < self.float_us else "slower"
@@ -68,7 +71,8 @@ class Int8Latency(Record):
     def sentence(self) -> str:
         """The finding in one sentence."""
         named = [each for each in self.layers if each.name]
-        counts = [f"{sum(each.verdict == what for each in named)} {what}" for what in ("faster", "slower", "the same")]
+        whats = ("faster", "slower", "the same", ONLY_INT8)
+        counts = [f"{sum(each.verdict == what for each in named)} {what}" for what in whats]
         return (
             f"int8 is {self.verdict}: {self.int8_ms:.3f} ms, float {self.float_ms:.3f} ms (measured), "
             f"{100 * self.ratio:.1f} % of it (95 %: {100 * self.ratio_low:.1f} to {100 * self.ratio_high:.1f}); "
