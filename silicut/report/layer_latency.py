@@ -32,7 +32,7 @@ class LayerLatency:
 
     @property
     def verdict(self) -> str:
-        """Whether int8 is "faster", "slower" or "the same", or the layer "only in int8", where float fuses it with another."""
+        """Whether int8 is "faster", "slower" or "the same", or the layer is "only in int8", where float fuses it."""
         if not self.float_us and self.int8_us:
             return ONLY_INT8
         if abs(self.int8_us - self.float_us) <= SAME_FRAC * self.float_us:
