@@ -33,16 +33,16 @@ EDGE_BITS = 8
 N_CALIBRATION, N_SENSITIVITY = 512, 256
 WIDTHS = (8, 4, 3, 2)
 SEARCHED = (2, 3, 4, 5, 6, 7, 8)
-BEST = Methods(ranges="mse", scales="mse", rounding=ADAPTIVE)
+BEST = Methods(rounding=ADAPTIVE)
 METHODS: Mapping[str, Methods] = {
-    "min-max": Methods(),
-    "percentile": Methods(ranges="percentile", scales="mse"),
-    "kl": Methods(ranges="kl", scales="mse"),
-    "mse": Methods(ranges="mse", scales="mse"),
-    "mse, equalised": Methods(ranges="mse", scales="mse", equalises=True),
-    "mse, biases": Methods(ranges="mse", scales="mse", corrects_biases=True),
+    "min-max": Methods(ranges="min-max", scales="max"),
+    "percentile": Methods(ranges="percentile"),
+    "kl": Methods(ranges="kl"),
+    "mse": Methods(),
+    "mse, equalised": Methods(equalises=True),
+    "mse, biases": Methods(corrects_biases=True),
     "mse, adaptive": BEST,
-    "mse, equalised, adaptive": Methods(ranges="mse", scales="mse", rounding=ADAPTIVE, equalises=True),
+    "mse, equalised, adaptive": Methods(rounding=ADAPTIVE, equalises=True),
 }
 QUICK_METHODS = ("min-max", "mse", "mse, biases")
 SUBJECTS: Mapping[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
