@@ -39,7 +39,9 @@ MIXED = """## Mixed precision at equal bit operations
 
 Widths of 2 to 8 bits, searched within the bit operations (multiply-accumulates x both widths) of a uniform plan: of all
 layers, or of the inner ones with the first and the last at 8 / 8 as in the uniform plan. Both plans are rounded in the same
-way (`mse, adaptive`) on the same images. The search sees calibration images only; the counted images never.
+way (`mse, adaptive`) on the same images. The search sees calibration images only; the counted images never. Cross-entropy
+of the labels says more than accuracy where few images change sides. Bit operations and bits of weights are relative to the
+uniform plan's.
 """
 
 QAT = """## After quantisation-aware training
@@ -85,6 +87,11 @@ def _difference(row: Row) -> str:
     return difference(int(row["n_gained"]), int(row["n_lost"]), int(row["n"]))
 
 
+def _loss_difference(row: Row) -> str:
+    change, low, high = (float(row[name]) for name in ("loss_change", "loss_low", "loss_high"))
+    return f"{change:+.4f} ({low:+.4f} to {high:+.4f})" + (": no difference" if low <= 0 <= high else "")
+
+
 def after_training(rows: Iterable[Row]) -> str:
     """Return the table of methods, by network and bits from the widest on."""
     header = ["network", "bits", "method", "images", "float", "integer", "integer - float (points)"]
@@ -98,11 +105,14 @@ def after_training(rows: Iterable[Row]) -> str:
 
 def mixed(rows: Iterable[Row]) -> str:
     """Return the table of searched plans beside uniform ones."""
-    header = ["network", "at the cost of", "searched", "images", "float", "uniform", "searched", "searched - uniform (points)",
-              "bit operations", "bits of weights"]  # fmt: skip
+    header = [
+        "network", "at the cost of", "searched", "images", "float", "uniform", "searched", "searched - uniform (points)",
+        "cross-entropy: float, uniform, searched", "searched - uniform (nats)", "bit operations", "bits of weights",
+    ]  # fmt: skip
     lines = [
         [r["network"], r["uniform"], r["searched"], r["n"],
          *(percent(int(r[name]), int(r["n"])) for name in ("float_correct", "before_correct", "correct")), _difference(r),
+         ", ".join(f"{float(r[name]):.4f}" for name in ("float_loss", "before_loss", "loss")), _loss_difference(r),
          *(f"{100 * float(r[name]):.1f} %" for name in ("bops_frac", "weight_bits_frac"))]
         for r in rows
     ]  # fmt: skip
@@ -130,7 +140,8 @@ def exact(rows: Iterable[Row]) -> str:
     """Return the table of numbers that were compared, random networks in one line."""
     header = ["network", "bits", "images", "tensors", "numbers", "different"]
     lines = [
-        [r["network"], r["widths"], r["n_images"], r["n_tensors"], f"{int(r['n_numbers']):,}", r["n_different"]] for r in rows
+        [r["network"], r["widths"], r["n_images"], r["n_tensors"], f"{int(r['n_numbers']):,}", r["n_different"]]
+        for r in rows
     ]
     if some := read_rows(RESULTS / "exact_random.csv"):
         bits = f"random {min(int(r['least_bits']) for r in some)}..{max(int(r['most_bits']) for r in some)}"
