@@ -1,7 +1,7 @@
 """FPGA parts and the boards that carry them: what an accelerator may use, and how fast its memory is.
 
-The table comes with the package (`parts.toml`); a user's own file of the same form adds to it. Figures that are recalled, not
-read in a vendor's document, are marked so, and the mark travels into every report.
+The table comes with the package (`parts.toml`); a user's own file of the same form adds to it. Figures that are recalled,
+not read in a document of the vendor, are marked so, and the mark travels into every report.
 
     [parts.mine]                      [boards.bench]
     n_luts = 20_800                   part = "mine"
