@@ -4,8 +4,8 @@ Mix&Match (Chang et al., HPCA 2021, arXiv 2012.04240) computes some filters with
 others with weights that are sums of two powers of two on look-up tables, in one ratio for all layers. Its builds compute
 `n_rows` x `n_inputs` x (`n_fixed` + `n_shifted`) products of 4 x 4 bits a cycle at 100 MHz.
 
-*Modelled* here is execution alone: m / rows, k / inputs, n / filters, each rounded up, without any transfer. What the paper's
-tables say is *recalled*, not read; the two stand side by side in reports, never mixed.
+*Modelled* here is execution alone: m / rows, k / inputs, n / filters, each rounded up, without any transfer. What the
+paper's tables say is *recalled*, not read; the two stand side by side in reports, never mixed.
 """
 
 from __future__ import annotations
