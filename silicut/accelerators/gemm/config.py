@@ -1,8 +1,8 @@
 """What is chosen when the accelerator is built: shapes of the two cores, buffers, memory ports, clock.
 
-One configuration is read by compiler, cost model, simulator and (later) hardware, so they cannot drift apart. The reference
-point is that of the released model of N3H-Core (Gong et al., FPGA 2022, arXiv 2112.08193); the LUT core is the array of BISMO
-(Umuroglu et al., arXiv 1806.08862).
+One configuration is read by compiler, cost model, simulator and (later) hardware, so they cannot drift apart. The
+reference point is that of the released model of N3H-Core (Gong et al., FPGA 2022, arXiv 2112.08193); the LUT core is the
+array of BISMO (Umuroglu et al., arXiv 1806.08862).
 """
 
 from __future__ import annotations
@@ -15,6 +15,16 @@ from silicut.records import ConfigError, Record
 
 GRANULE = 64
 """Elements of a feature row that travel together: one 64-bit word of memory for each bit plane."""
+
+LOOKUP_TABLES, LOOKUP_ENTRIES = 2, 256
+"""Tables of functions that each core and the unit for vectors hold, and bytes of one."""
+
+WINDOW_STARTUP_CYCLES = 6
+"""From the start of an expansion to its first write: registers (2), feature buffer (3), shifter (1)."""
+RESULT_LATENCY_CYCLES = 20
+"""From a finished sum to its write into the output buffer, through all steps of post-processing, whether used or not."""
+POST_STARTUP_CYCLES = 4 + RESULT_LATENCY_CYCLES
+"""From the start of a pool to its first write: feature buffer (3), comparison or sum (1), post-processing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +47,7 @@ class LutCore:
 
     @property
     def latency_cycles(self) -> int:
-        """From the last word of a tile to its finished sums: memories (3), unit (3), one stage for each level of the count."""
+        """From the last word of a tile to its finished sums: memories (3), unit (3), a stage for each level of the count."""
         return 6 + max(1, (self.word_bits // 32 - 1).bit_length())
 
     def problems(self) -> Iterator[str]:
@@ -83,7 +93,7 @@ class DspCore:
 
     @property
     def latency_cycles(self) -> int:
-        """From the last word of a tile to its finished sums: memories (3), slice (4), one stage for each level of the sum."""
+        """From the last word of a tile to its finished sums: memories (3), slice (4), a stage for each level of the sum."""
         return 7 + max(1, (self.n_inputs - 1).bit_length())
 
     def n_word_inputs(self, element_bits: int) -> int:
@@ -170,6 +180,7 @@ class GemmConfig(Record):
         buffers: of each core and of the unit for vectors.
         n_lanes: results that each core's post-processing takes in a cycle.
         fill_bits: bits that a window unit writes into the banks of its core in a cycle.
+        token_depth: the most tokens that a channel between two queues holds.
         clock_hz: assumed until hardware is placed and routed.
 
     Raises:
@@ -185,12 +196,13 @@ class GemmConfig(Record):
     buffers: Buffers = field(default_factory=Buffers)
     n_lanes: int = 8
     fill_bits: int = 128
+    token_depth: int = 255
     clock_hz: float = 100e6
 
     def __post_init__(self) -> None:
         parts = [part for part in (self.lut, self.dsp, self.memory, self.buffers) if part is not None]
         problems = [problem for part in parts for problem in part.problems()]
-        problems += _too_small(self, "", ("n_lanes", "fill_bits"))
+        problems += _too_small(self, "", ("n_lanes", "fill_bits", "token_depth"))
         if self.lut is None and self.dsp is None:
             problems.append("lut or dsp must be there")
         if self.clock_hz <= 0:
@@ -207,7 +219,7 @@ def _too_small(part: object, prefix: str, names: tuple[str, ...], least: int = 1
 
 
 N3H = GemmConfig()
-"""The arrays of N3H-Core's released model. A yardstick of time: with all that they need around them they exceed 85 % of an xc7z020."""
+"""The arrays of N3H-Core's released model. A yardstick of time: with all around them they exceed 85 % of an xc7z020."""
 
 BISMO_PYNQ = GemmConfig(
     name="bismo-pynq-z1",

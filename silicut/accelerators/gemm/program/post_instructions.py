@@ -1,0 +1,40 @@
+"""The instruction of POST, which works on windows without multiplying by weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from silicut.accelerators.gemm.program.queues import Queue
+from silicut.hardware import Instruction, unsigned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Instruction):
+    """Take the maximum or the sum of each window, for some channels of one slab.
+
+    ::
+
+        for i in range(n_pixels):
+            y, x = divmod(first_pixel + i, output_width)
+            for c in range(n_channels):
+                taps = [element first_channel + c of the slab at each tap of window (y, x)]       # pad_value outside
+                result(pixel first_pixel + i, channel output_channel + c) of max(taps) if is_max else sum(taps)
+
+    The registers are those of the window units; `first_channel` counts from the slab's first element of a pixel. A window of
+    one tap is a subsample, a requantisation or a function; with the step of set_residual on and that of set_requantise off
+    it is the addition of two tensors.
+    Time: n_pixels * ceil(n_channels / n_lanes) * kernel.height * kernel.width and POST_STARTUP_CYCLES.
+    """
+
+    mnemonic: ClassVar[str] = "pool"
+
+    queue: str = Queue.POST
+
+    is_max: int = unsigned(1, "maximum, else sum")
+    slab: int = unsigned(7, "of the table")
+    first_channel: int = unsigned(15, "first channel of the slab")
+    n_channels: int = unsigned(15, "channels")
+    first_pixel: int = unsigned(20, "first output pixel")
+    n_pixels: int = unsigned(13, "output pixels")
+    output_channel: int = unsigned(15, "channel of the output slabs of the first one")
