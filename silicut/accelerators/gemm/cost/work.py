@@ -42,7 +42,7 @@ class LayerWork:
         kernel_height, kernel_width: taps down and across.
         stride_x: columns between windows.
         n_rows_read: different rows of the input that any window sees.
-        n_groups: of channels that filters keep to; of a depthwise layer, all.
+        n_groups: of channels that filters keep to; of layers that are no products, all.
         a_bits: of the input as it is read.
         w_bits: of weights; those of the DSP core are widened to 4 or 8.
         out_bits, copy_bits: of the output and of its copy of fewer bits, 0 without.
@@ -190,7 +190,7 @@ class _Builder:
             kernel_width=shape.kernel[1],
             stride_x=shape.strides[1],
             n_rows_read=_n_rows_read(shape, in_shape, made.out_shape),
-            n_groups=in_shape[0] if kind is Kind.DEPTHWISE else shape.n_groups,
+            n_groups=shape.n_groups if kind is Kind.PRODUCT else in_shape[0],
             a_bits=bits.activation_bits if is_weighted else self._stored_bits(start.inputs[0])[0],
             w_bits=bits.weight_bits if is_weighted or kind is Kind.DEPTHWISE else 0,
             out_bits=out_bits,
