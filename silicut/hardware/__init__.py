@@ -12,6 +12,8 @@ from silicut.hardware.instructions import (
     from_text,
     to_text,
 )
+from silicut.hardware.memory import MemoryClock
+from silicut.hardware.tokens import Starved, Step, starved
 
 __all__ = [
     "MAX_WAIT",
@@ -20,12 +22,16 @@ __all__ = [
     "Instruction",
     "InstructionSet",
     "Layout",
+    "MemoryClock",
     "QueueFormat",
+    "Starved",
+    "Step",
     "bit_fields",
     "documentation",
     "fields_of",
     "from_text",
     "signed",
+    "starved",
     "to_text",
     "unsigned",
 ]

@@ -4,6 +4,7 @@ from silicut.records.cache import Cache, default_cache_folder
 from silicut.records.errors import (
     AccumulatorTooNarrow,
     BadFile,
+    BadProgram,
     ConfigError,
     DoesNotFit,
     InUse,
@@ -25,6 +26,7 @@ from silicut.records.tensors import load_tensors, save_tensors
 __all__ = [
     "AccumulatorTooNarrow",
     "BadFile",
+    "BadProgram",
     "Cache",
     "ConfigError",
     "DoesNotFit",

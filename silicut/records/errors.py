@@ -65,6 +65,10 @@ class AccumulatorTooNarrow(SilicutError):
     """A sum of products can exceed its accumulator; the message names the channel and the width it needs."""
 
 
+class BadProgram(SilicutError):
+    """A program of an accelerator cannot run; the message names the instruction, and the word or channel it is about."""
+
+
 class ToolMissing(SilicutError):
     """An optional package or program is not installed.
 

@@ -25,6 +25,8 @@ class Barrier(Instruction):
 
         wait until everything that this queue has started has ended, tokens sent
         wait until the other five queues have got here too
+
+    It takes and gives no tokens.
     """
 
     mnemonic: ClassVar[str] = "barrier"
@@ -34,7 +36,8 @@ class Barrier(Instruction):
 class Sync(Instruction):
     """Only takes and gives tokens.
 
-    In MEMORY, `resource` says which channels its header means; elsewhere it is 0.
+    In MEMORY, `resource` says which channels its header means; tokens for 0..2 are sent latency_cycles after it, as those
+    of loads are, so that they stay in order. Elsewhere it is 0.
     """
 
     mnemonic: ClassVar[str] = "sync"

@@ -77,7 +77,8 @@ class Slab:
     """Some channels of a tensor, side by side in DRAM.
 
     Attributes:
-        channels: the tensor's channels in the order in which they lie; elements of a pixel beyond them mean nothing.
+        channels: the tensor's channels in the order in which they lie, -1 for an element that means nothing; neither do
+            those beyond them.
         pitch: elements of a pixel, at least len(channels).
         address: of the first word.
     """
@@ -85,6 +86,24 @@ class Slab:
     channels: tuple[int, ...]
     pitch: int
     address: int
+
+    @property
+    def _held(self) -> tuple[list[int], list[int]]:
+        """The elements of a pixel that mean something, and the channels that they are."""
+        pairs = [(i, channel) for i, channel in enumerate(self.channels) if channel >= 0]
+        return [i for i, _ in pairs], [channel for _, channel in pairs]
+
+    def gather(self, image: Integers) -> NDArray[np.int16]:
+        """Return the pixels of the slab, array (h, w, pitch), of an image (c, h, w); 0 where nothing is meant."""
+        elements, channels = self._held
+        pixels = np.zeros((*image.shape[1:], self.pitch), np.int16)
+        pixels[:, :, elements] = image[channels].transpose(1, 2, 0)
+        return pixels
+
+    def scatter(self, pixels: Integers, image: Integers) -> None:
+        """Put pixels of the slab, array (h, w, pitch), into their channels of an image (c, h, w)."""
+        elements, channels = self._held
+        image[channels] = pixels[:, :, elements].transpose(2, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +186,10 @@ class TensorPlace:
         if image.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, not {image.shape}")
         packed = image if self.unrolled is None else self.unrolled.packed(image)
-        _, height, width = self.packed_shape
         parts = []
         for slab in self.slabs:
-            pixels = np.zeros((height, width, slab.pitch), np.int16)
-            pixels[:, :, : len(slab.channels)] = packed[list(slab.channels)].transpose(1, 2, 0)
-            words = pack_rows(pixels.reshape(height, -1), self.number_format.bits).reshape(-1)
+            pixels = slab.gather(packed)
+            words = pack_rows(pixels.reshape(len(pixels), -1), self.number_format.bits).reshape(-1)
             memory[slab.address : slab.address + len(words)] = words
             parts.append((slab.address, len(words)))
         return parts
@@ -193,6 +210,5 @@ class TensorPlace:
             if len(words) < n_words:
                 raise ValueError(f"memory must hold words {slab.address}..{slab.address + n_words - 1}, not {len(memory)}")
             elements = unpack_rows(words.reshape(height, -1), format.bits, format.is_signed)
-            pixels = elements[:, : width * slab.pitch].reshape(height, width, slab.pitch)
-            image[list(slab.channels)] = pixels[:, :, : len(slab.channels)].transpose(2, 0, 1)
+            slab.scatter(elements[:, : width * slab.pitch].reshape(height, width, slab.pitch), image)
         return image

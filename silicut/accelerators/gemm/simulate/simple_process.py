@@ -1,0 +1,83 @@
+"""The queues of one stage in time: MEMORY, the two WINDOW queues and POST."""
+
+from __future__ import annotations
+
+from silicut.accelerators.gemm.program.memory_instructions import Barrier, resource_of
+from silicut.accelerators.gemm.program.post_instructions import Pool
+from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Resource
+from silicut.accelerators.gemm.program.registers import RegisterFile
+from silicut.accelerators.gemm.program.tokens import given, taken
+from silicut.accelerators.gemm.program.transfers import moved_words
+from silicut.accelerators.gemm.simulate.durations import pool_cycles, window_cycles
+from silicut.accelerators.gemm.simulate.timeline import Activity, Run
+from silicut.hardware import Instruction, MemoryClock
+
+
+class SimpleProcess:
+    """One queue, whose instructions follow one another.
+
+    Attributes:
+        next: number of the instruction that is dispatched next.
+    """
+
+    def __init__(self, run: Run, queue: Queue) -> None:
+        memory = run.program.config.memory
+        self.next = 0
+        self._run, self._queue = run, queue
+        self._instructions = run.program.of(queue)
+        self._registers = RegisterFile()
+        self._clock = MemoryClock(memory.n_ports, memory.refresh_every, memory.refresh_cycles)
+        self._free = self._settled = self._n_barriers = 0
+
+    def advance(self) -> bool:
+        """Go on as far as known tokens allow; tell whether anything happened."""
+        start = self.next
+        while self.next < len(self._instructions) and self._step(self._instructions[self.next]):
+            self.next += 1
+        return self.next > start
+
+    def _step(self, instruction: Instruction) -> bool:
+        ready = self._met() if isinstance(instruction, Barrier) else self._tokens(instruction)
+        if ready is None:
+            return False
+        self._dispatch(instruction, *ready)
+        return True
+
+    def _met(self) -> tuple[int, str] | None:
+        self._run.arrivals[self._n_barriers][self._queue] = max(self._free, self._settled)
+        met = self._run.met(self._n_barriers)
+        self._n_barriers += met is not None
+        return None if met is None else (met, "barrier")
+
+    def _tokens(self, instruction: Instruction) -> tuple[int, str] | None:
+        tokens = self._run.channels.ready(taken(self._queue, instruction))
+        return None if tokens is None else (tokens[0], tokens[1].label if tokens[1] else "")
+
+    def _dispatch(self, instruction: Instruction, ready: int, wait_for: str) -> None:
+        start = max(self._free, ready)
+        channels, wait = self._run.channels, start - self._free
+        channels.take(taken(self._queue, instruction), start)
+        busy = 1 + self._cycles(instruction)
+        self._free = start + busy
+        end = self._free + self._latency(instruction)
+        self._settled = max(self._settled, end)
+        channels.send(given(self._queue, instruction), end)
+        self._run.activities.append(
+            Activity(self._queue, self.next, instruction.layer, start, end, busy, wait, wait_for if wait else "")
+        )
+
+    def _cycles(self, instruction: Instruction) -> int:
+        config = self._run.program.config
+        if self._queue is Queue.MEMORY:
+            return self._clock.transfer_cycles(moved_words(instruction, config))
+        if self._registers.take(instruction):
+            return 0
+        if isinstance(instruction, Pool):
+            return pool_cycles(instruction, self._registers.windows, config)
+        return window_cycles(instruction, self._registers, UNIT_OF[self._queue], config)
+
+    def _latency(self, instruction: Instruction) -> int:
+        """Return how long after the queue is free data have arrived: what is read comes late, but in order."""
+        is_store = resource_of(instruction) is Resource.OUTPUT
+        is_read = self._queue is Queue.MEMORY and not is_store and not isinstance(instruction, Barrier)
+        return self._run.program.config.memory.latency_cycles if is_read else 0
