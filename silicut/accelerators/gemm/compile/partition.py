@@ -274,9 +274,7 @@ class _Partitioning:
             steps.take(operator)
         epilogue = steps.epilogue()
         names = tuple(o.name for o in steps.chain)
-        self.layers.append(
-            FusedLayer(name=operator.name, source=source, roots=roots, epilogue=epilogue, operators=names)
-        )
+        self.layers.append(FusedLayer(name=operator.name, source=source, roots=roots, epilogue=epilogue, operators=names))
         is_product = isinstance(integer, Convolution2d | Linear)
         for part in steps.chain:
             where = Where.CORES if is_product else Where.POST

@@ -69,6 +69,10 @@ def window_problem(integer: IntegerOperator, shapes: Sequence[Shape]) -> str:
         return f"maps must be at most {_MAX_SIZE} high and wide"
     if isinstance(integer, Convolution2d | Linear) and integer.weight_format.bits > MAX_BITS:
         return _too_wide(integer.weight_format)
+    if isinstance(integer, Convolution2d | Linear) and not integer.weight_format.is_signed:
+        return f"weights must be signed, not {integer.weight_format.name}"
+    if isinstance(integer, Linear) and len(shapes[0]) != 2:
+        return "a fully connected layer must read a vector"
     if isinstance(integer, Convolution2d):
         return _geometry(integer.weight.shape[2:], integer.stride, integer.padding, integer.dilation)
     if isinstance(integer, MaxPool2d):
@@ -107,7 +111,11 @@ def step_problem(integer: IntegerOperator, shapes: Sequence[Shape], *, behind_su
     if any(len(shape) not in (2, 4) for shape in shapes):
         return f"tensors must be images or vectors, not of {max(len(shape) for shape in shapes)} axes"
     limit = 32 if behind_sums and isinstance(integer, Requantise) else MAX_BITS
-    wide = [f for f in (*integer.input_formats, integer.output_format) if f.bits > (limit if f is not integer.output_format else MAX_BITS)]
+    wide = [
+        f
+        for f in (*integer.input_formats, integer.output_format)
+        if f.bits > (limit if f is not integer.output_format else MAX_BITS)
+    ]
     if wide:
         return _too_wide(wide[0])
     if isinstance(integer, Requantise):

@@ -1,0 +1,334 @@
+"""From fused layers to what is emitted: geometry, weights and views put together, filters split, schedules chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from silicut.accelerators.gemm.compile.builder import Builder
+from silicut.accelerators.gemm.compile.channelwise import Channelwise, Written, emit_channelwise
+from silicut.accelerators.gemm.compile.folding import Array, weight_width
+from silicut.accelerators.gemm.compile.geometry import Geometry
+from silicut.accelerators.gemm.compile.partition import Epilogue, FusedLayer
+from silicut.accelerators.gemm.compile.planning import (
+    ProductShape,
+    dsp_element_bits,
+    plan_depthwise,
+    plan_pool,
+)
+from silicut.accelerators.gemm.compile.product import Product, emit_product, part_shapes, written_parts
+from silicut.accelerators.gemm.compile.results import residual_slabs
+from silicut.accelerators.gemm.compile.rows import distinct_slabs
+from silicut.accelerators.gemm.compile.schedule import LayerSchedule, UnitSchedule
+from silicut.accelerators.gemm.compile.split import Split, split_layer, with_shared_rows
+from silicut.accelerators.gemm.compile.tensors import Tensors
+from silicut.accelerators.gemm.compile.views import View, padded_to_group
+from silicut.accelerators.gemm.program import Unit
+from silicut.numerics import Convolution2d, IntegerFormat, Linear, MaxPool2d, Pad, Slice, SumPool2d
+from silicut.records import UnsupportedModel
+
+Formats = tuple[IntegerFormat | None, IntegerFormat | None]
+
+
+@dataclass(eq=False)
+class LayerCompiler:
+    """Emits the layers of a network one after the other.
+
+    Attributes:
+        builder: takes the jobs.
+        tensors: where everything lies.
+        split: of filters between the cores.
+        schedules: of the layers so far; grouped convolutions have several.
+    """
+
+    builder: Builder
+    tensors: Tensors
+    split: Split
+    schedules: list[LayerSchedule]
+
+    def emit(self, layer: FusedLayer) -> None:
+        """Append a layer and note where its output lies.
+
+        Raises:
+            DoesNotFit, UnsupportedModel, ConfigError: see `compile_network`.
+        """
+        results: tuple[Written, Written] = ([], [])
+        size = (1, 1)
+        for result, size in self._parts(layer):
+            results[0].extend(result[0])
+            results[1].extend(result[1])
+        for name, written in zip((layer.epilogue.output, layer.epilogue.copy_output), results, strict=True):
+            if name:
+                self.tensors.written(name, written_parts(written), *size)
+
+    def _parts(self, layer: FusedLayer) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
+        """Yield what each part of a layer writes, and the size of the output's map."""
+        root = layer.roots[0] if layer.roots else None
+        if not isinstance(root, Convolution2d | Linear):
+            channelwise = self._pool(layer)
+            yield self._channelwise(channelwise, None, 0), channelwise.geometry.output_size
+        elif isinstance(root, Convolution2d) and root.groups > 1:
+            yield from self._grouped(layer, root)
+        else:
+            product = self._product(layer, root)
+            yield self._emit(product), product.geometry.output_size
+
+    def _formats(self, epilogue: Epilogue) -> Formats:
+        output, copy = epilogue.output, epilogue.copy_output
+        return (self.tensors.format(output) if output else None, self.tensors.format(copy) if copy else None)
+
+    def _residual(self, epilogue: Epilogue) -> View | None:
+        return self.tensors[epilogue.residual] if epilogue.residual else None
+
+    def _product(self, layer: FusedLayer, root: Convolution2d | Linear) -> Product:
+        view = self.tensors[layer.source]
+        weight, geometry = _as_convolution(root, view)
+        residual, n = self._residual(layer.epilogue), len(weight)
+        return Product(
+            name=layer.name,
+            view=view,
+            geometry=geometry,
+            weight=weight,
+            bias=root.bias,
+            input_zero_point=root.input_zero_point,
+            epilogue=layer.epilogue,
+            order=residual.order if residual else padded_to_group(range(n)),
+            formats=self._formats(layer.epilogue),
+            residual=residual,
+            channel_of=tuple(range(n)),
+        )
+
+    def _emit(self, product: Product) -> tuple[Written, Written]:
+        """Split a product's filters between the cores, plan and append it."""
+        bits = np.array([weight_width(product.weight[f]) if f >= 0 else 1 for f in product.order])
+        pitches = tuple(slab.pitch for slab in distinct_slabs(product.view))
+        outputs = tuple(f.bits for f in product.formats if f is not None)
+
+        def shape(filters: range, _: Unit) -> ProductShape:
+            return ProductShape(
+                name=product.name,
+                geometry=product.geometry,
+                parts=part_shapes(product.view.parts),
+                slab_pitches=pitches,
+                activation_bits=product.view.format.bits,
+                weight_bits=int(bits[filters.start : filters.stop].max()),
+                n_filters=len(filters),
+                output_bits=outputs,
+                residual_row_words=_residual_words(product, filters),
+            )
+
+        plans = split_layer(self.builder.config, len(product.order), shape, self.split)
+        plans, shares = with_shared_rows(plans, product.geometry.size[0])
+        schedule = LayerSchedule(name=product.name, geometry=product.geometry, units=plans, shares_rows=shares)
+        self.schedules.append(schedule)
+        return emit_product(self.builder, product, schedule)
+
+    def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
+        view, dsp = self.tensors[layer.source], self.builder.config.dsp
+        geometry = _geometry_of(root, view)
+        is_depthwise = root.weight.shape[1] == 1 and root.dilation[1] == 1
+        if dsp is not None and is_depthwise and root.weight.shape[3] <= dsp.n_outputs:
+            yield from ((written, geometry.output_size) for written in self._depthwise(layer, root, geometry))
+        else:
+            for product in self._group_products(layer, root, geometry):
+                yield self._emit(product), geometry.output_size
+
+    def _depthwise(self, layer: FusedLayer, root: Convolution2d, geometry: Geometry) -> Iterator[tuple[Written, Written]]:
+        """Yield what each filter of the channels writes: the k-th of each channel together."""
+        view, residual = self.tensors[layer.source], self._residual(layer.epilogue)
+        n_each = len(root.weight) // root.groups
+        if residual is not None and n_each > 1:
+            raise UnsupportedModel(
+                [f"{layer.name} adds a tensor to a depthwise convolution of {n_each} filters a channel"],
+                "Keep the addition apart by reading the convolution's result elsewhere as well",
+            )
+        for k in range(n_each):
+            filters = np.arange(k, len(root.weight), n_each)
+            channelwise = Channelwise(
+                name=layer.name,
+                view=view,
+                geometry=geometry,
+                pad_value=root.input_zero_point,
+                epilogue=_for_filters(layer.epilogue, filters),
+                formats=self._formats(layer.epilogue),
+                residual=residual,
+                weight=root.weight[filters, 0].astype(np.int64),
+                bias=None if root.bias is None else root.bias[filters],
+            )
+            bits = dsp_element_bits(view.format.bits, weight_width(root.weight[filters]))
+            written = self._channelwise(channelwise, Unit.DSP, bits)
+            yield _renamed(written[0], filters), _renamed(written[1], filters)
+
+    def _group_products(self, layer: FusedLayer, root: Convolution2d, geometry: Geometry) -> Iterator[Product]:
+        """Yield products for a few groups each: filters of other groups' channels are zeros, which fills tiles."""
+        view, residual = self.tensors[layer.source], self._residual(layer.epilogue)
+        n_out, n_in = len(root.weight) // root.groups, root.weight.shape[1]
+        first = 0
+        for groups in self._group_runs(root.groups, n_out):
+            filters = np.arange(groups.start * n_out, groups.stop * n_out)
+            order = padded_to_group(range(len(filters)))
+            if residual is not None and residual.order[first : first + len(order)] != padded_to_group(filters.tolist()):
+                raise UnsupportedModel(
+                    [f"{layer.name} adds a tensor whose channels lie in another order than its groups"],
+                    "Keep the addition apart by reading the convolution's result elsewhere as well",
+                )
+            yield Product(
+                name=layer.name,
+                view=view.selected(range(groups.start * n_in, groups.stop * n_in)).trimmed(),
+                geometry=geometry,
+                weight=_block_diagonal(root.weight[filters], len(groups)),
+                bias=None if root.bias is None else root.bias[filters],
+                input_zero_point=root.input_zero_point,
+                epilogue=_for_filters(layer.epilogue, filters),
+                order=order,
+                formats=self._formats(layer.epilogue),
+                residual=residual,
+                residual_first=first,
+                channel_of=tuple(filters.tolist()),
+            )
+            first += len(order)
+
+    def _group_runs(self, n_groups: int, n_out: int) -> Iterator[range]:
+        """Yield groups that are computed together: as many as fill a tile."""
+        config = self.builder.config
+        tile = config.lut.n_columns if config.lut else config.dsp.n_outputs if config.dsp else 1
+        size = max(1, max(8, tile) // n_out)
+        yield from (range(start, min(start + size, n_groups)) for start in range(0, n_groups, size))
+
+    def _pool(self, layer: FusedLayer) -> Channelwise:
+        view = self.tensors[layer.source]
+        geometry, pad_value, is_max = _window_of(layer.roots, view)
+        return Channelwise(
+            name=layer.name,
+            view=view,
+            geometry=geometry,
+            pad_value=pad_value,
+            epilogue=layer.epilogue,
+            formats=self._formats(layer.epilogue),
+            residual=self._residual(layer.epilogue),
+            is_max=is_max,
+        )
+
+    def _channelwise(self, layer: Channelwise, unit: Unit | None, element_bits: int) -> tuple[Written, Written]:
+        residual = sum(slab.row_words for slab in distinct_slabs(layer.residual)) if layer.residual else 0
+        shape = ProductShape(
+            name=layer.name,
+            geometry=layer.geometry,
+            parts=part_shapes(layer.view.parts),
+            slab_pitches=tuple(slab.pitch for slab in distinct_slabs(layer.view)),
+            activation_bits=layer.view.format.bits,
+            weight_bits=element_bits,
+            n_filters=len(layer.view.order),
+            output_bits=tuple(f.bits for f in layer.formats if f is not None),
+            residual_row_words=residual,
+        )
+        plan: UnitSchedule
+        if unit is Unit.DSP:
+            plan = plan_depthwise(self.builder.config, shape, element_bits)
+        else:
+            plan = plan_pool(self.builder.config, shape)
+        self.schedules.append(LayerSchedule(name=layer.name, geometry=layer.geometry, units=(plan,)))
+        return emit_channelwise(self.builder, layer, plan)
+
+
+def _residual_words(product: Product, filters: range) -> int:
+    """Return the words of a row of what is added to some of a product's filters."""
+    if product.residual is None:
+        return 0
+    first = product.residual_first
+    elements = range(first + filters.start, first + filters.stop)
+    return sum(slab.row_words for slab in residual_slabs(product.residual, elements, product.name))
+
+
+def _as_convolution(root: Convolution2d | Linear, view: View) -> tuple[Array, Geometry]:
+    """Return weights (n, c, kh, kw) and windows of an undivided layer, over the rows as they lie in memory."""
+    if isinstance(root, Linear):
+        size = (view.height, view.width)
+        weight = root.weight.reshape(len(root.weight), view.n_channels, *size)
+        return weight.astype(np.int64), Geometry(size=size, output_size=(1, 1), kernel=size)
+    geometry = _geometry_of(root, view)
+    weight = root.weight.astype(np.int64)
+    if view.unrolled is None:
+        return weight, geometry
+    n, c, kh, kw = weight.shape
+    packed = replace(
+        geometry,
+        size=(view.packed_height, view.width),
+        kernel=(1, kw),
+        stride=(1, geometry.stride[1]),
+        padding=(0, geometry.padding[1]),
+    )
+    return weight.transpose(0, 2, 1, 3).reshape(n, kh * c, 1, kw), packed
+
+
+def _geometry_of(root: Convolution2d, view: View) -> Geometry:
+    kh, kw = root.weight.shape[2:]
+    return _windows((kh, kw), root.stride, root.padding, view, root.dilation)
+
+
+def _windows(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Sequence[int],
+    view: View,
+    dilation: tuple[int, int] = (1, 1),
+) -> Geometry:
+    top, left, bottom, right = padding
+    rooms = (top + view.height + bottom, left + view.width + right)
+    sizes = [
+        (room - (taps - 1) * gap - 1) // step + 1
+        for room, taps, gap, step in zip(rooms, kernel, dilation, stride, strict=True)
+    ]
+    return Geometry(
+        size=(view.height, view.width),
+        output_size=(sizes[0], sizes[1]),
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        padding=(top, left),
+    )
+
+
+def _window_of(roots: Sequence[object], view: View) -> tuple[Geometry, int, bool]:
+    """Return the windows of a layer of POST, what padding holds, and whether their largest number is taken."""
+    size = (view.height, view.width)
+    root = roots[0] if roots else None
+    if isinstance(root, MaxPool2d):
+        geometry = _windows(root.kernel, root.stride, root.padding, view, root.dilation)
+        return geometry, root.input_format.min, True
+    if isinstance(root, SumPool2d):
+        return _windows(root.kernel or size, root.stride, root.padding, view), root.input_zero_point, False
+    if isinstance(root, Pad):
+        (top, bottom), (left, right) = root.pads[2:]
+        return _windows((1, 1), (1, 1), (top, left, bottom, right), view), root.value, True
+    output, stride = list(size), [1, 1]
+    for step in roots:
+        assert isinstance(step, Slice)
+        axis = step.axis % 4 - 2
+        output[axis] = len(range(*slice(step.start, step.stop, step.step).indices(size[axis])))
+        stride[axis] = step.step
+    return Geometry(size=size, output_size=(output[0], output[1]), stride=(stride[0], stride[1])), 0, True
+
+
+def _for_filters(epilogue: Epilogue, filters: Array) -> Epilogue:
+    """Return an epilogue for some of the channels."""
+    step = epilogue.requantise
+    if step is None or len(step.multiplier) == 1:
+        return epilogue
+    return replace(epilogue, requantise=replace(step, multiplier=step.multiplier[filters], shift=step.shift[filters]))
+
+
+def _block_diagonal(weight: Array, n_groups: int) -> Array:
+    """Return the weights of several groups as those of one convolution over all of their channels."""
+    n, c, kh, kw = weight.shape
+    n_out, whole = n // n_groups, np.zeros((n, n_groups * c, kh, kw), np.int64)
+    for g in range(n_groups):
+        whole[g * n_out : (g + 1) * n_out, g * c : (g + 1) * c] = weight[g * n_out : (g + 1) * n_out]
+    return whole
+
+
+def _renamed(written: Written, filters: Array) -> Written:
+    """Return what was written with the output's channels for those of the input."""
+    return [(output, [int(filters[c]) if c >= 0 else c for c in channels]) for output, channels in written]
