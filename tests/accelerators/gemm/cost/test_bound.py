@@ -169,7 +169,7 @@ def test_no_layers_have_no_splits():
 
 LAYER = LayerWork(
     name="conv", kind=Kind.PRODUCT, in_channels=64, in_height=56, in_width=56, out_channels=64, out_height=56, out_width=56,
-    kernel_height=3, kernel_width=3, n_rows_read=56, a_bits=4, w_bits=4, out_bits=4,
+    kernel_height=3, kernel_width=3, n_rows_read=56, a_bits=4, w_bits=4, dsp_bits=4, out_bits=4,
 )  # fmt: skip
 
 

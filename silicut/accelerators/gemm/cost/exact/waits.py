@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.accelerators.gemm.compile.jobs import Access, Job, Memory
-from silicut.accelerators.gemm.program import LoadLookup, LoadResidual, LoadRows, LoadTable, LoadWeights, Queue, Resource, Unit
+from silicut.accelerators.gemm.program import (
+    LoadLookup,
+    LoadResidual,
+    LoadRows,
+    LoadTable,
+    LoadWeights,
+    Queue,
+    Resource,
+    Unit,
+)
 
 _RESOURCE = {
     Memory.FEATURES: Resource.ROWS,
