@@ -209,8 +209,6 @@ class _DepthwiseLayer(_Walk):
         self.builder.add(
             SetTaps, RESULT_QUEUES[self.unit], height=kh, width=kw, stride_x=stride, bits=self.nest.element_bits
         )
-        if not self.rings.has_slab_per_chunk:
-            self.set_outputs(range(len(self.order)))
         for number, blocks in enumerate(self.nest.chunks):
             self._chunk(number, blocks)
 
@@ -221,24 +219,25 @@ class _DepthwiseLayer(_Walk):
 
     def _chunk(self, number: int, blocks: range) -> None:
         elements = range(self._elements(blocks[0]).start, self._elements(blocks[-1]).stop)
-        self.first = elements.start if self.rings.has_slab_per_chunk else 0
-        if self.rings.has_slab_per_chunk:
-            self.set_outputs(elements)
-            if self.results.residual is not None:
+        together, n_chunks = self.rings.slab_chunks, len(self.nest.chunks)
+        if number % together == 0:
+            last = self.nest.chunks[min(number + together, n_chunks) - 1]
+            self.first = elements.start
+            self.set_outputs(range(elements.start, self._elements(last[-1]).stop))
+            if self.results.residual is not None and number:
                 self.results.set_residual_map(elements.start)
         self.table_base, self.table_start = self.table(self._entries(elements)), elements.start
         size = self.builder.config.buffers.table_entries
         self.results.set_requantiser((self.table_base - self.table_start + self.first) % size)
         self.lines = self._load_weights(blocks)
-        height = self.layer.geometry.output_size[0]
-        is_last = self.rings.has_slab_per_chunk or number == len(self.nest.chunks) - 1
+        is_last = (number + 1) % together == 0 or number + 1 == n_chunks
         for rows in self.row_groups(self.nest.rows_per_step):
             needed = self.require(rows, number, number)
             for block in blocks:
                 for columns in self.nest.column_parts:
                     self._step(block, rows, columns, needed)
             if is_last:
-                self.results.store(rows.stop if rows.stop < height else height)
+                self.results.store(rows.stop)
 
     def _entries(self, elements: range) -> Array:
         layer, filters = self.layer, self.order[elements.start : elements.stop]

@@ -181,7 +181,7 @@ class _Partitioning:
         for operator in self.network.operators:
             if operator.name not in self.rows:
                 self._assign(operator)
-        last = {layer.name: max(self.position[name] for name in layer.operators) for layer in self.layers}
+        last = {layer.name: self._position(layer) for layer in self.layers}
         return Partition(
             self.network,
             self.operators,
@@ -190,6 +190,11 @@ class _Partitioning:
             tuple(self.rows[operator.name] for operator in self.network.operators),
             tuple(self._outputs()),
         )
+
+    def _position(self, layer: FusedLayer) -> int:
+        """Return behind which operator a layer must run: its last, but for the copy, which reads nothing else."""
+        names = layer.operators[:-1] if layer.epilogue.copy_output and len(layer.operators) > 1 else layer.operators
+        return max(self.position[name] for name in names)
 
     def _outputs(self) -> Iterator[str]:
         on_host = {row.operator for row in self.rows.values() if row.where is Where.HOST}

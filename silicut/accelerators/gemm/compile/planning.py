@@ -280,15 +280,8 @@ def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, 
         (geometry.n_input_rows(rows), height),
         wants_all=n_chunks > 1 and not keeps_lhs,
     )
-    pixel = sum(row_words(out_width * shape.n_filters, bits) for bits in shape.output_bits)
-    split = n_chunks > 1 and pixel * out_height > buffers.output_words
-    if split:
-        filters = min(chunk_tiles * core.tile_filters, shape.n_filters)
-        filters = -(-filters // CHANNEL_GROUP) * CHANNEL_GROUP
-        pixel = sum(row_words(out_width * filters, bits) for bits in shape.output_bits)
-    output_rows = ring_rows(
-        f"the output {label}", buffers.output_words, pixel, (rows, out_height), wants_all=n_chunks > 1 and not split
-    )
+    filters = (shape.n_filters, min(chunk_tiles * core.tile_filters, shape.n_filters))
+    slab_chunks, output_rows = _output_ring(config, label, shape, (n_chunks, rows), filters)
     residual_rows = 0
     if shape.residual_row_words:
         residual_rows = ring_rows(
@@ -298,7 +291,32 @@ def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, 
             (rows, out_height),
             wants_all=n_chunks > 1,
         )
-    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, has_slab_per_chunk=split)
+    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
+
+
+def _output_ring(
+    config: GemmConfig, label: str, shape: ProductShape, need: tuple[int, int], filters: tuple[int, int]
+) -> tuple[int, int]:
+    """Return how many chunks make a slab together, and how many output rows of it are held.
+
+    Args:
+        config: the build.
+        label: for messages.
+        shape: of the layer.
+        need: chunks of the layer, and output rows that are needed at least.
+        filters: all, and those of a chunk.
+    """
+    (n_chunks, rows), (out_height, out_width), capacity = need, shape.geometry.output_size, config.buffers.output_words
+
+    def words(n_filters: int) -> int:
+        pitch = -(-n_filters // CHANNEL_GROUP) * CHANNEL_GROUP
+        return sum(row_words(out_width * pitch, bits) for bits in shape.output_bits)
+
+    fitting = [n for n in range(1, n_chunks + 1) if words(min(n * filters[1], filters[0])) * out_height <= capacity]
+    if n_chunks > 1 and fitting:
+        return fitting[-1], out_height
+    slab = filters[1] if n_chunks > 1 else filters[0]
+    return 1, ring_rows(f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False)
 
 
 def plan_depthwise(config: GemmConfig, shape: ProductShape, element_bits: int) -> UnitSchedule:
@@ -381,15 +399,8 @@ def _plain_rings(
         (geometry.n_input_rows(rows), geometry.size[0]),
         wants_all=n_chunks > 1,
     )
-    n_filters = -(-shape.n_filters // CHANNEL_GROUP) * CHANNEL_GROUP
-    pixel = sum(row_words(out_width * n_filters, bits) for bits in shape.output_bits)
-    split = n_chunks > 1 and pixel * out_height > buffers.output_words
-    if split:
-        chunk_filters = -(-chunk_filters // CHANNEL_GROUP) * CHANNEL_GROUP
-        pixel = sum(row_words(out_width * chunk_filters, bits) for bits in shape.output_bits)
-    output_rows = ring_rows(
-        f"the output {label}", buffers.output_words, pixel, (1, out_height), wants_all=n_chunks > 1 and not split
-    )
+    filters = (shape.n_filters, chunk_filters)
+    slab_chunks, output_rows = _output_ring(config, label, shape, (n_chunks, 1), filters)
     residual_rows = 0
     if shape.residual_row_words:
         residual_rows = ring_rows(
@@ -399,7 +410,7 @@ def _plain_rings(
             (1, out_height),
             wants_all=n_chunks > 1,
         )
-    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, has_slab_per_chunk=split)
+    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
 
 
 def plan_pool(config: GemmConfig, shape: ProductShape) -> UnitSchedule:

@@ -158,6 +158,7 @@ class _Core:
         self.results = ResultStage(builder, self.unit, product.epilogue, product.geometry.output_size, self._residual())
         self.lhs_base = self.group_base = -1
         self.chunk = self.product_words = -1
+        self.slab_first = 0
 
     def _residual(self) -> ResidualPlace | None:
         view = self.product.residual
@@ -208,8 +209,6 @@ class _Core:
         )
         self.results.set_registers()
         self.table = _Table(self)
-        if not self.rings.has_slab_per_chunk:
-            self._set_outputs(range(len(self.filters)))
 
     def _set_outputs(self, filters: range) -> None:
         outputs = make_outputs(
@@ -226,13 +225,16 @@ class _Core:
 
     def _begin_chunk(self, step: Step) -> None:
         self.chunk = step.chunk
-        filters = self.nest.filters(self.nest.chunks[step.chunk])
-        base = filters.start if self.rings.has_slab_per_chunk else 0
-        if self.rings.has_slab_per_chunk:
-            self._set_outputs(filters)
-            if self.results.residual is not None:
-                self.results.set_residual_map(self.residual_first + filters.start)
-        self.table.begin_chunk(filters, base)
+        chunks, together = self.nest.chunks, self.rings.slab_chunks
+        filters = self.nest.filters(chunks[step.chunk])
+        if step.chunk % together == 0:
+            last = min(step.chunk + together, len(chunks)) - 1
+            slab = range(filters.start, self.nest.filters(chunks[last]).stop)
+            self._set_outputs(slab)
+            self.slab_first = slab.start
+            if self.results.residual is not None and step.chunk:
+                self.results.set_residual_map(self.residual_first + slab.start)
+        self.table.begin_chunk(filters, self.slab_first)
         self.weights.begin_chunk(step.chunk)
 
     def _input_rows(self, step: Step) -> range:
@@ -324,7 +326,8 @@ class _Core:
         )
 
     def _store(self, step: Step) -> None:
-        is_last = self.rings.has_slab_per_chunk or step.chunk == len(self.nest.chunks) - 1
+        n_chunks = step.chunk + 1
+        is_last = n_chunks % self.rings.slab_chunks == 0 or n_chunks == len(self.nest.chunks)
         if step.completes and is_last:
             height, width = self.product.geometry.output_size
             stop = height if step.pixels.stop == self.nest.n_pixels else step.pixels.stop // width

@@ -272,13 +272,14 @@ class Rings:
         feature_rows: input rows in the feature buffer.
         output_rows: output rows in the output buffer.
         residual_rows: rows of the tensor that is added in the residual buffer, 0 without.
-        has_slab_per_chunk: whether each chunk of filters makes a slab of its own, as the rows of all do not fit.
+        slab_chunks: chunks of filters that make a slab together: all, or fewer where the output buffer cannot hold the rows
+            of all of them until the last is computed.
     """
 
     feature_rows: int
     output_rows: int
     residual_rows: int = 0
-    has_slab_per_chunk: bool = False
+    slab_chunks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from silicut.accelerators.gemm.compile.jobs import Dependence, Job, Memory
-from silicut.accelerators.gemm.program import Queue, Resource, Sync, Unit, resource_of
+from silicut.accelerators.gemm.program import Queue, Resource, Sync, resource_of
 from silicut.accelerators.gemm.program.queues import UNIT_OF
 from silicut.hardware import Instruction
 
