@@ -1,6 +1,7 @@
 """What a compiled network has to do, from its schedules: so that the lower bound can stand beside the exact time.
 
-Here nothing is estimated: channels are counted with their padding, weights in the bits that they need, filters where they are.
+Here nothing is estimated: channels are counted with their padding, weights in the bits that they need, filters where they
+are.
 """
 
 from __future__ import annotations
