@@ -16,7 +16,7 @@ from silicut.accelerators.gemm.cost.bound import (
     roofs,
 )
 from silicut.accelerators.gemm.cost.resources import AMOUNTS, BISMO_V1, BISMO_V2, exceeded, resources
-from silicut.accelerators.gemm.cost.split import best_splits
+from silicut.accelerators.gemm.cost.split import best_splits, bound_of_any_split
 from silicut.targets.parts import device_table
 
 
@@ -44,6 +44,9 @@ def answer(table: Table) -> None:
             "limited_by": max(sums, key=sums.get),
         }
         table.add(**key, layer="all, in turn", **whole, **sums, ms=float(alone.sum()) / 1e5)
+        any_split = whole | {"n_lut": "", "limited_by": ""}
+        table.add(**key, layer="all, any split", **any_split, **dict.fromkeys(UNITS, ""),
+                  ms=bound_of_any_split(work, config) / 1e5)  # fmt: skip
         table.add(**key, layer="all, overlapped", **whole, **sums, ms=network_bound(work, n_lut, config) / 1e5)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from silicut.accelerators.gemm.config import PRESETS, GemmConfig
 from silicut.accelerators.gemm.cost.bound import layer_bounds, layer_columns, machine_columns, network_bound, roofs
 from silicut.accelerators.gemm.cost.resources import AMOUNTS, exceeded, exceeded_by_memory, resources
-from silicut.accelerators.gemm.cost.split import best_splits
+from silicut.accelerators.gemm.cost.split import best_splits, bound_of_any_split
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork, NetworkWork, network_work, with_edge_bits
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitPlan
 from silicut.graph.layer_shapes import WEIGHTED, LayerShape, layer_shapes
@@ -84,6 +84,7 @@ def estimate(shapes: Sequence[LayerShape], options: EstimateOptions, name: str =
         layers=_layers(work.layers, n_lut, config),
         on_host=work.on_host,
         overlapped_cycles=int(network_bound(work.layers, n_lut, config)),
+        any_split_cycles=int(bound_of_any_split(work.layers, config)),
         in_turn_cycles=int(layer_bounds(work.layers, n_lut, config).sum()),
         resources=tuple(
             ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items

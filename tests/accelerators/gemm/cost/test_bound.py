@@ -1,6 +1,7 @@
 """The lower bound: against loops that do the counting, and what must hold of any model of the machine."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -18,7 +19,7 @@ from silicut.accelerators.gemm.cost.bound import (
     network_bound,
     roofs,
 )
-from silicut.accelerators.gemm.cost.split import best_split_by, best_splits, legal_splits
+from silicut.accelerators.gemm.cost.split import best_split_by, best_splits, bound_of_any_split, legal_splits
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork
 
 few = settings(max_examples=60, deadline=None)
@@ -165,6 +166,16 @@ def test_the_best_split_is_the_best_of_all(work, config):
 
 def test_no_layers_have_no_splits():
     assert best_splits([], N3H).shape == (0,)
+    assert bound_of_any_split([], N3H) == 0
+
+
+@few
+@given(st.lists(layers(), min_size=1, max_size=2), configs())
+def test_no_split_is_below_the_bound_of_any(work, config):
+    bound = bound_of_any_split(work, config)
+    every = itertools.product(*(legal_splits(layer, config) for layer in work))
+    best = min(network_bound(work, np.array(n_lut), config) for n_lut in every)
+    assert 0 < bound <= best * (1 + 1e-12)
 
 
 LAYER = LayerWork(
