@@ -14,9 +14,11 @@ _UNITS = {
     "lut_execute": "LUT array",
     "lut_window": "LUT windows",
     "lut_result": "LUT results",
+    "lut_banks": "LUT accumulators",
     "dsp_execute": "DSP array",
     "dsp_window": "DSP windows",
     "dsp_result": "DSP results",
+    "dsp_banks": "DSP accumulators",
     "vector": "vector unit",
     "memory": "memory",
 }

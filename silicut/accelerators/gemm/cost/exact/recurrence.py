@@ -112,12 +112,13 @@ class _Recurrence:
         return len(line.ends) > start
 
     def _meet(self) -> None:
-        """Let all queues meet at a barrier."""
-        at_barrier = [self.lengths[queue][len(line.ends)] is None for queue, line in self.lines.items()]
+        """Let all queues meet at a barrier, but for those that have no jobs at all."""
+        lines = {queue: line for queue, line in self.lines.items() if self.queues[queue]}
+        at_barrier = [self.lengths[queue][len(line.ends)] is None for queue, line in lines.items()]
         assert all(at_barrier), "a job waits for one behind it"
-        time = max(max(line.free, line.last) for line in self.lines.values())
+        time = max(max(line.free, line.last) for line in lines.values())
         self.barriers.append(time)
-        for line in self.lines.values():
+        for line in lines.values():
             line.done(time + 1, time + 1)
 
     def _latest(self, found: Sequence[Wait]) -> int:
