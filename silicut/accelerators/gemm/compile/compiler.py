@@ -15,7 +15,8 @@ from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.tokens import with_tokens
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.program import Barrier, Layer, LoadInstructions, Program, Queue
+from silicut.accelerators.gemm.program import Barrier, Layer, LoadInstructions, Program, Queue, Unit
+from silicut.accelerators.gemm.program.queues import UNIT_OF
 from silicut.graph import Network
 from silicut.numerics import Convolution2d, Linear
 from silicut.records import UnsupportedModel
@@ -120,9 +121,15 @@ def _in_order(builder: Builder, bounds: Sequence[int], has_barriers: bool) -> di
         for job in part:
             job.needs = [need for need in job.needs if need.job.index >= start]
         for queue, own in ordered(part, builder.efforts, builder.config).items():
-            barrier = Job(Barrier(queue=queue, layer=number), (), "", stop)
-            queues[queue] += [*own, barrier]
+            barriers = [Job(Barrier(queue=queue, layer=number), (), "", stop)] if _is_built(queue, builder.config) else []
+            queues[queue] += [*own, *barriers]
     return {queue: tuple(own) for queue, own in queues.items()}
+
+
+def _is_built(queue: Queue, config: GemmConfig) -> bool:
+    """Tell whether a build has what a queue is for."""
+    core = {Unit.LUT: config.lut, Unit.DSP: config.dsp}.get(UNIT_OF.get(queue, Unit.POST), config)
+    return core is not None
 
 
 def _program(builder: Builder, tensors: Tensors, queues: Mapping[Queue, Sequence[Job]]) -> Program:

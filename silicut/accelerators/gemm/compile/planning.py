@@ -145,8 +145,13 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
     Raises:
         DoesNotFit: a buffer is too small even for one stripe of pixels.
     """
-    core = _core(config, unit, shape.activation_bits, shape.weight_bits)
-    part_channels, parts = _cut_parts(core, shape)
+    core, entries = _core(config, unit, shape.activation_bits, shape.weight_bits), config.buffers.table_entries
+    if min(core.tile_filters, shape.n_filters) > entries:
+        raise DoesNotFit(
+            f"the tables must hold the {core.tile_filters} filters of a tile of the {unit.name} core, but have {entries} "
+            "entries; enlarge table_entries"
+        )
+    longest_segment, parts = _cut_parts(core, shape)
     segments = segments_of(parts, shape.geometry)
     chunks = tuple(_k_chunks(core, segments, _most_words(core)))
     n_words = sum(chunk.n_words for chunk in chunks)
@@ -183,8 +188,7 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
         keeps_lhs=keeps_lhs,
         joins_groups=keeps_lhs and min(held) >= geometry.output_size[0] and geometry.n_pixels <= MAX_GEMM_PIXELS,
         geometry=geometry,
-        part_channels=part_channels,
-        longest_segment=_most_words(core) * core.word_elements,
+        longest_segment=longest_segment,
     )
     return UnitSchedule(unit=unit, nest=nest, rings=rings)
 
@@ -201,7 +205,7 @@ def _most_words(core: _Core) -> int:
 
 
 def _cut_parts(core: _Core, shape: ProductShape) -> tuple[int, tuple[PartShape, ...]]:
-    """Return to how many channels parts are cut so that every segment fits a chunk of k (0: none is), and all parts."""
+    """Return the elements of the longest segment, so that each fits a chunk of k (0 for any), and the parts cut for it."""
     most = _most_words(core) * core.word_elements
     whole = sum(segments_of(shape.parts, shape.geometry))
     fits = -(-whole // core.word_elements) <= min(core.lhs_depth // core.lhs_planes, core.rhs_depth // core.rhs_lines)
