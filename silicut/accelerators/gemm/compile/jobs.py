@@ -179,7 +179,7 @@ class SequentialProgram:
             touch = board.write if access.is_write else board.read
             stage = _STAGES.get(access.memory, Stage.EXECUTE)
             for other in touch(job, access.start, access.stop):
-                if other.queue is not job.queue or job.queue is Queue.MEMORY:
+                if other is not job and (other.queue is not job.queue or job.queue is Queue.MEMORY):
                     found.setdefault((other.index, access.memory), Dependence(other, access.memory, stage))
         job.needs = list(found.values())
         return job

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from silicut.accelerators.gemm.compile.builder import RESULT_QUEUES, Builder
+from silicut.accelerators.gemm.compile.fused import Epilogue
 from silicut.accelerators.gemm.compile.jobs import Access, Memory
-from silicut.accelerators.gemm.compile.partition import Epilogue
 from silicut.accelerators.gemm.compile.rows import ResidualFeeder, RowRing, rings_of
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP, Part, Stored, View
 from silicut.accelerators.gemm.program import (
@@ -150,7 +151,7 @@ class ResultStage:
         """
         step = self.epilogue.requantise
         if step is not None and table_base is None:
-            numbers = {"multiplier": int(step.multiplier[0]), "shift": int(step.shift[0])}
+            numbers: dict[str, Any] = {"multiplier": int(step.multiplier[0]), "shift": int(step.shift[0])}
             self.builder.add(SetConstant, self._queue, bias=_wrapped(bias - step.input_zero_point), **numbers)
         self.builder.add(
             SetRequantise,
@@ -294,7 +295,7 @@ class ResultStage:
 _LOWEST, _HIGHEST = -256, 255
 
 
-def _copy_fields(copy: Requantise) -> dict[str, int]:
+def _copy_fields(copy: Requantise) -> dict[str, Any]:
     return {
         "multiplier": int(copy.multiplier[0]),
         "shift": int(copy.shift[0]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.memory_image import MemoryImage
-from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition
+from silicut.accelerators.gemm.compile.partition import Partition
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP, NOTHING, Part, View, joined, padded_to_group
 from silicut.accelerators.gemm.program import Unrolled
 from silicut.graph import Operator
@@ -39,9 +40,9 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._views
 
-    def written(self, name: str, parts: tuple[Part, ...], height: int, width: int) -> None:
+    def written(self, name: str, parts: tuple[Part, ...]) -> None:
         """Note where a layer has written a tensor."""
-        format = self.format(name)
+        format, height, width = self.format(name), parts[0].slab.height, parts[0].slab.width
         n_channels = sum(channel != NOTHING for part in parts for channel in part.channels)
         self._views[name] = View(format=format, n_channels=n_channels, height=height, width=width, parts=parts)
 

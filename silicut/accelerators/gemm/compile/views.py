@@ -149,7 +149,7 @@ class View:
         return replace(self, parts=tuple(parts))
 
     def trimmed(self) -> View:
-        """Return the view without the elements in front of the first and behind the last that mean something, part by part."""
+        """Return the view with each part cut to the elements from the first to the last that mean something."""
         parts = []
         for part in self.parts:
             used = [i for i, channel in enumerate(part.channels) if channel != NOTHING]

@@ -7,7 +7,6 @@ import numpy as np
 from silicut.accelerators.gemm.config import Buffers, DspCore, GemmConfig, LutCore, Memory
 from silicut.graph import Network, Tensor
 from silicut.numerics import (
-    ACCUMULATOR,
     Add,
     Clamp,
     Concatenate,
