@@ -19,7 +19,7 @@ SMALL = GemmConfig(
         n_rows=4, n_inputs=8, n_outputs=8, n_passes=2, lhs_depth=512, rhs_depth=1024, macs_per_slice_4bit=4,
         macs_per_slice_8bit=2,
     ),
-    buffers=Buffers(feature_words=2048, residual_words=1024, output_words=2048, table_entries=512),
+    buffers=Buffers(feature_words=4096, residual_words=1024, output_words=2048, table_entries=1024),
     n_lanes=4,
 )  # fmt: skip
 """A build that keeps to 85 % of an xc7z020's look-up tables by the resource model."""
