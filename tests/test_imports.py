@@ -98,6 +98,7 @@ def test_the_package_is_imported_quickly():
         "from silicut.cli.app import run; run(['prune', '--help'])",
         "from silicut.cli.app import run; run(['inspect', '--help'])",
         "from silicut.cli.app import run; run(['doctor', '--json'])",
+        "from silicut.cli.app import run; run(['estimate', 'resnet20'])",
         "from silicut.cli.app import run; run(['measure', 'nowhere.onnx'])",
         "import silicut.records, silicut.targets, silicut.zoo, silicut.report, silicut.flows",
     ],

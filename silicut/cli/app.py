@@ -14,6 +14,7 @@ import typer
 
 from silicut.cli.compare import compare
 from silicut.cli.doctor import doctor
+from silicut.cli.estimate import estimate
 from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
 from silicut.cli.profile import profile
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, quantise, inspect, profile, measure, compare, doctor):
+for command in (prune, quantise, inspect, profile, measure, compare, estimate, doctor):
     app.command()(command)
 
 

@@ -163,7 +163,7 @@ def _shape(network: str, input_shape: str | None, data: TrainingData | None) -> 
     from silicut.zoo import network_entry
 
     if input_shape is not None:
-        shape = _parsed(input_shape)
+        shape = parsed_shape(input_shape)
         if data is not None and shape != tuple(data.input_shape):
             raise ConfigError(
                 f"input-shape must be that of {data.name} ({'x'.join(map(str, data.input_shape))}), not {input_shape!r}; "
@@ -177,7 +177,12 @@ def _shape(network: str, input_shape: str | None, data: TrainingData | None) -> 
     return network_entry(network).input_shape
 
 
-def _parsed(input_shape: str) -> tuple[int, ...]:
+def parsed_shape(input_shape: str) -> tuple[int, ...]:
+    """Return the sizes of one input from "3x224x224".
+
+    Raises:
+        ConfigError: it is no such text.
+    """
     sizes = input_shape.lower().split("x")
     if not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise ConfigError(f"input-shape must be like 3x224x224, not {input_shape!r}")

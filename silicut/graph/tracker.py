@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+import scipy  # its modules are loaded on first use: they are slow to import
 
 from silicut.graph.channels import FrozenChannels
 from silicut.graph.network import Network, Operator, Ref
@@ -172,8 +171,8 @@ class ChannelTracker:
         a = np.concatenate([nothing, *(edge[0] for edge in self._edges)])
         b = np.concatenate([nothing, *(edge[1] for edge in self._edges)])
         self._edges = [(a, b)]
-        graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(self._n_labels, self._n_labels))
-        found: np.ndarray = connected_components(graph, directed=False)[1]
+        graph = scipy.sparse.coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(self._n_labels, self._n_labels))
+        found: np.ndarray = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
         return found
 
     def frozen(self, component: np.ndarray) -> dict[int, str]:

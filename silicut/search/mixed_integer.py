@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+import scipy  # its modules are loaded on first use: they are slow to import
 
 from silicut.search.indexed import Bools, Floats, Goal, Indexed, Ints
 from silicut.search.local_moves import Walk, improve, repair
@@ -120,7 +120,7 @@ class _Program:
 
     def relax(self, time_limit_s: float) -> Any:
         """Solve the linear relaxation."""
-        return linprog(
+        return scipy.optimize.linprog(
             self._objective,
             A_ub=self._rows if len(self._upper) else None,
             b_ub=self._upper if len(self._upper) else None,
@@ -135,18 +135,18 @@ class _Program:
         """Solve the mixed-integer model over some columns, without the choices in `cuts`."""
         matrix = self.model.matrix[:, columns]
         filled = np.diff(matrix.indptr) > 0
-        constraints = [LinearConstraint(matrix[filled], self.model.rhs[filled], self.model.rhs[filled])]
+        constraints = [scipy.optimize.LinearConstraint(matrix[filled], self.model.rhs[filled], self.model.rhs[filled])]
         if len(self._upper):
-            constraints.append(LinearConstraint(self._rows[:, columns], -np.inf, self._upper))
+            constraints.append(scipy.optimize.LinearConstraint(self._rows[:, columns], -np.inf, self._upper))
         for state in cuts:
             row = np.zeros(len(columns))
             row[self.model.starts[:-1] + state] = 1.0
-            constraints.append(LinearConstraint(row[None, columns], -np.inf, len(state) - 1.0))
+            constraints.append(scipy.optimize.LinearConstraint(row[None, columns], -np.inf, len(state) - 1.0))
         with without_debug_lines():
-            return milp(
+            return scipy.optimize.milp(
                 self._objective[columns],
                 integrality=np.ones(int(columns.sum())),
-                bounds=Bounds(0.0, 1.0),
+                bounds=scipy.optimize.Bounds(0.0, 1.0),
                 constraints=constraints,
                 options={"time_limit": time_limit_s, "mip_rel_gap": gap_frac},
             )

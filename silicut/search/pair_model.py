@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import csr_array
+import scipy  # its modules are loaded on first use: they are slow to import
 
 from silicut.search.indexed import Block, Floats, Indexed, Ints
 
@@ -40,7 +40,7 @@ class PairModel:
         starts: first column of each variable, then the end of the last.
     """
 
-    matrix: csr_array
+    matrix: scipy.sparse.csr_array
     rhs: Floats
     losses: Floats
     starts: Ints
@@ -87,7 +87,7 @@ class _Builder:
         for block, entries in placed:
             losses[:, entries] += block.losses.reshape(-1, indexed.n_losses).T
         place = (np.concatenate(self._rows), np.concatenate(self._columns))
-        matrix = csr_array((np.concatenate(self._numbers), place), shape=(self._n_rows, self._n_columns))
+        matrix = scipy.sparse.csr_array((np.concatenate(self._numbers), place), shape=(self._n_rows, self._n_columns))
         return PairModel(matrix, np.concatenate(self._rhs), losses, np.array(starts, dtype=np.int64))
 
     def _new_columns(self, n: int) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy  # its modules are loaded on first use: they are slow to import
 
 from silicut.search.elimination import Elimination
 from silicut.search.indexed import Floats, Goal, Indexed, Ints
@@ -189,7 +189,7 @@ def _highest_floor(losses: Floats, excess: Floats, largest: Floats) -> tuple[flo
     """Return the same for several resources, by linear programming; a floor that is level is taken at small prices."""
     scaled = excess * largest
     size = max(float(np.abs(losses).max()), _LEVEL_FRAC * float(np.abs(scaled).max()), 1e-300)
-    result = linprog(
+    result = scipy.optimize.linprog(
         np.append(np.full(len(largest), _LEVEL_FRAC), -1.0),
         A_ub=np.column_stack([-scaled / size, np.ones(len(losses))]),
         b_ub=losses / size,

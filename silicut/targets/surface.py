@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import nnls
+import scipy  # its modules are loaded on first use: they are slow to import
 
 _SMOOTH_FRAC, _OWN_FRAC = 0.15, 0.08  # prior standard deviations of the two parts, relative to the base
 _OCTAVES = 0.8  # distance in log2(width) over which the smooth part changes
@@ -65,7 +64,7 @@ class Surface:
         at = np.asarray(points, float).reshape(-1, 2)
         cross = _kernel(at, self.points)
         mean = 1 + cross @ self.weights
-        spread = _SMOOTH_FRAC**2 + _OWN_FRAC**2 - np.einsum("ij,ji->i", cross, cho_solve(self.factor, cross.T))
+        spread = _SMOOTH_FRAC**2 + _OWN_FRAC**2 - np.einsum("ij,ji->i", cross, scipy.linalg.cho_solve(self.factor, cross.T))
         return self.base.predict(at) * np.maximum(mean, 0.1), np.sqrt(np.maximum(spread, 0))
 
 
@@ -87,8 +86,8 @@ def fit_surface(points: Sequence[tuple[int, int]] | np.ndarray, costs: Sequence[
     cost = np.array([np.median(np.asarray(costs, float)[which.ravel() == i]) for i in range(len(at))])
     base = _fit_base(at, cost)
     covariance = _kernel(at, at) + np.diag(_NOISE_FRAC**2 / np.minimum(n_repeats, _MAX_REPEATS))
-    factor = cho_factor(covariance)
-    return Surface(base, at, cho_solve(factor, cost / base.predict(at) - 1), factor)
+    factor = scipy.linalg.cho_factor(covariance)
+    return Surface(base, at, scipy.linalg.cho_solve(factor, cost / base.predict(at) - 1), factor)
 
 
 def _fit_base(at: np.ndarray, cost: np.ndarray) -> Base:
@@ -97,7 +96,7 @@ def _fit_base(at: np.ndarray, cost: np.ndarray) -> Base:
     sizes = _BLOCKS if len(at) >= _LEAST_POINTS else _BLOCKS[:1]
     best: tuple[float, Base] | None = None
     for blocks in itertools.product(sizes, sizes):
-        coefficients, residual = nnls(_features(at, blocks) * weight[:, None], cost * weight)
+        coefficients, residual = scipy.optimize.nnls(_features(at, blocks) * weight[:, None], cost * weight)
         if best is None or residual < (1 - _CLEARLY_FRAC) * best[0] - 1e-9:
             best = residual, Base(blocks, coefficients)
     assert best is not None

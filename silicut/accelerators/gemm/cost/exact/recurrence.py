@@ -1,0 +1,162 @@
+"""The recurrence: when each job of each queue starts and ends.
+
+    start  = max(end of the job before, what it waits for)
+    end    = start + 1 + cycles                                             window units and vector unit
+    end    = start + 1 + beats + pauses;  a load's data = end + latency      memory
+    X[i]   = max(X[i-1], R[i-2]) + execute[i]                                cores, tile by tile
+    R[i]   = max(R[i-1], X[i] + latency, residual and room for output) + result[i]
+
+Each job is dispatched in one cycle. What the memory waits for of another kind than it moves costs it a cycle of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from silicut.accelerators.gemm.compile.jobs import Job
+from silicut.accelerators.gemm.compile.schedule import LayerSchedule
+from silicut.accelerators.gemm.config import RESULT_LATENCY_CYCLES, GemmConfig
+from silicut.accelerators.gemm.cost.exact.durations import Busy, Duration, Tiles, durations
+from silicut.accelerators.gemm.cost.exact.waits import Wait, resource_of, waits
+from silicut.accelerators.gemm.program import Queue, Resource, Store
+
+_OF_RESULTS = (Resource.RESIDUAL, Resource.OUTPUT)
+
+
+@dataclass(frozen=True)
+class ExactTime:
+    """When a network is ready.
+
+    Attributes:
+        cycles: until the last transfer has arrived and the last result is written.
+        barriers: when the queues met, behind each layer; empty where layers overlap.
+    """
+
+    cycles: int
+    barriers: tuple[int, ...]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The cycles of each layer, where the queues meet behind it."""
+        return tuple(stop - start for start, stop in zip((0, *self.barriers), self.barriers, strict=False))
+
+
+@dataclass
+class _Line:
+    """A queue on its way.
+
+    Attributes:
+        free: when it takes its next job.
+        last: the latest end of anything that it started.
+        ends: of each job so far, when it has been executed; of loads, when they left the queue.
+        results: of each job so far, when its results are written; of loads, when their data have arrived.
+        x: when the last tile was executed.
+        r: when the results of the last two tiles were ready, the older first.
+    """
+
+    free: int = 0
+    last: int = 0
+    ends: list[int] = field(default_factory=list)
+    results: list[int] = field(default_factory=list)
+    x: int = 0
+    r: tuple[int, int] = (0, 0)
+
+    def done(self, end: int, result: int) -> None:
+        self.free = end
+        self.last = max(self.last, end, result)
+        self.ends.append(end)
+        self.results.append(result)
+
+
+def exact_time(
+    schedules: Sequence[LayerSchedule], queues: Mapping[Queue, Sequence[Job]], config: GemmConfig
+) -> ExactTime:
+    """Return the time of a compiled network.
+
+    Args:
+        schedules: the loop nests of all layers, in order.
+        queues: the jobs of every queue, in order.
+        config: of the machine.
+    """
+    return _Recurrence(queues, durations(schedules, queues, config), config).run()
+
+
+class _Recurrence:
+    def __init__(
+        self, queues: Mapping[Queue, Sequence[Job]], lengths: Mapping[Queue, Sequence[Duration]], config: GemmConfig
+    ) -> None:
+        self.queues, self.lengths, self.config = queues, lengths, config
+        self.waits = waits(queues)
+        self.lines = {queue: _Line() for queue in Queue}
+        self.barriers: list[int] = []
+        self.beats = 0  # since the last pause of the memory
+
+    def run(self) -> ExactTime:
+        while any(len(self.lines[queue].ends) < len(jobs) for queue, jobs in self.queues.items()):
+            moved = [self._advance(queue) for queue in Queue]
+            if not any(moved):
+                self._meet()
+        return ExactTime(max(line.last for line in self.lines.values()), tuple(self.barriers))
+
+    def _advance(self, queue: Queue) -> bool:
+        """Go through the jobs of a queue as far as what they wait for is known; tell whether there were any."""
+        line, jobs, start = self.lines[queue], self.queues[queue], len(self.lines[queue].ends)
+        while (place := len(line.ends)) < len(jobs):
+            found, length = self.waits[queue][place], self.lengths[queue][place]
+            if length is None or any(len(self.lines[wait.queue].ends) <= wait.place for wait in found):
+                break
+            if queue is Queue.MEMORY:
+                self._transfer(line, jobs[place], found)
+            elif isinstance(length, Tiles):
+                self._multiply(line, length, found, queue)
+            else:
+                end = max(line.free, self._latest(found)) + 1 + length.cycles
+                line.done(end, end)
+        return len(line.ends) > start
+
+    def _meet(self) -> None:
+        """Let all queues meet at a barrier."""
+        at_barrier = [self.lengths[queue][len(line.ends)] is None for queue, line in self.lines.items()]
+        assert all(at_barrier), "a job waits for one behind it"
+        time = max(max(line.free, line.last) for line in self.lines.values()) + 1
+        self.barriers.append(time)
+        for line in self.lines.values():
+            line.done(time, time)
+
+    def _latest(self, found: Sequence[Wait]) -> int:
+        return max((self._time(wait) for wait in found), default=0)
+
+    def _time(self, wait: Wait) -> int:
+        """Return when a wait is over."""
+        line = self.lines[wait.queue]
+        if wait.queue is Queue.MEMORY:
+            is_store = isinstance(self.queues[wait.queue][wait.place].instruction, Store)
+            return line.ends[wait.place] if is_store else line.results[wait.place]
+        return (line.results if wait.resource in _OF_RESULTS else line.ends)[wait.place]
+
+    def _transfer(self, line: _Line, job: Job, found: Sequence[Wait]) -> None:
+        own = resource_of(job)
+        for resource in sorted({wait.resource for wait in found} - {own}):
+            line.free = max(line.free, self._latest([wait for wait in found if wait.resource is resource])) + 1
+        start = max(line.free, self._latest([wait for wait in found if wait.resource is own]))
+        length, memory = self.lengths[Queue.MEMORY][len(line.ends)], self.config.memory
+        assert isinstance(length, Busy)
+        beats, pauses = -(-length.cycles // memory.n_ports), 0
+        if memory.refresh_every:
+            pauses, self.beats = divmod(self.beats + beats, memory.refresh_every)
+        end = start + 1 + beats + pauses * memory.refresh_cycles
+        line.done(end, end if isinstance(job.instruction, Store) else end + memory.latency_cycles)
+
+    def _multiply(self, line: _Line, tiles: Tiles, found: Sequence[Wait], queue: Queue) -> None:
+        core = self.config.lut if queue is Queue.LUT_COMPUTE else self.config.dsp
+        assert core is not None
+        x = max(line.free, self._latest([wait for wait in found if wait.resource not in _OF_RESULTS])) + 1
+        room = self._latest([wait for wait in found if wait.resource in _OF_RESULTS])
+        older, last = line.r
+        for i, execute in enumerate(tiles.execute):
+            x = (max(x, older) if tiles.opens else x) + execute
+            if tiles.result:
+                older, last = last, max(last, x + core.latency_cycles, room) + tiles.result[i]
+        line.r = older, last
+        line.done(x, last + RESULT_LATENCY_CYCLES if tiles.result else x)
