@@ -31,7 +31,7 @@ class Instruction:
     Attributes:
         queue: name of the queue that executes it.
         layer: number of the layer that it works for, 0..511; for reports only.
-        waits: how many tokens it takes, by channel of its queue; 0..31 each.
+        waits: how many tokens it takes, by channel of its queue; 0..31 each, 0 as good as left out.
         sends: the channels of its queue to which it gives one token each.
     """
 
@@ -41,6 +41,10 @@ class Instruction:
     layer: int = 0
     waits: Mapping[str, int] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if 0 in self.waits.values():
+            object.__setattr__(self, "waits", {name: count for name, count in self.waits.items() if count})
 
     @property
     def numbers(self) -> dict[str, int]:

@@ -387,11 +387,7 @@ def tile_lines(rows, unit, weight_format, shape, element_bits):
 def load_weights(w, unit, lines, shape):
     address = w.put(lines, "weights")
     sends = frozenset({unit.label})
-    w.emit(
-        LoadWeights(
-            unit=unit, dram_address=address, rhs_base=0, n_lines=len(lines), n_banks=shape.n_banks, sends=sends
-        )
-    )
+    w.emit(LoadWeights(unit=unit, dram_address=address, rhs_base=0, n_lines=len(lines), n_banks=shape.n_banks, sends=sends))
 
 
 def convolution_program(conv, steps, unit, in_shape, *, parts=None, residual_parts=None, n_parts_of_sum=1, config=TINY):
@@ -474,6 +470,7 @@ def one_group(
         last = w.queues[Queue.MEMORY][-1]
         w.queues[Queue.MEMORY][-1] = dataclasses.replace(last, waits={unit.label: 1})
     n_pixels, n_stripe = out_size[0] * out_size[1], a * sum(n_words)
+    state["n_pixels"] = n_pixels
     step = shape.n_rows if n_parts > 1 else max(1, shape.lhs_depth // n_stripe) * shape.n_rows
     for start in range(0, n_pixels, step):
         n = min(step, n_pixels - start)
@@ -495,7 +492,9 @@ def one_group(
                 )
             )
             base += a * n_words[i]
-        emit_products(w, conv, unit, shape, (start, n), n_words, starts, len(rows), first_filter, ends, state, has_residual, a)
+        emit_products(
+            w, conv, unit, shape, (start, n), n_words, starts, len(rows), first_filter, ends, state, has_residual, a
+        )
 
 
 def emit_products(w, conv, unit, shape, pixels, n_words, starts, n_filters, first_filter, ends, state, has_residual, a):
@@ -525,7 +524,7 @@ def emit_products(w, conv, unit, shape, pixels, n_words, starts, n_filters, firs
             new_weights = is_first_gemm and pixels[0] == 0
             needs_residual = has_residual and state.setdefault("residual", True) and i == n_parts - 1
             state["residual"] = state.get("residual", True) and not needs_residual
-            last_of_group = is_end and pixels[0] + pixels[1] == state.setdefault("n_pixels", None)
+            last_of_group = is_end and pixels[0] + pixels[1] == state["n_pixels"]
             w.emit(
                 Gemm(
                     queue=queue,
@@ -578,15 +577,30 @@ def depthwise_program(conv, steps, in_shape, config=TINY):
         (c, n), n_rows, first, last = blocks[b], min(shape.n_rows, out_size[0] - y), job == 0, job == len(jobs) - 1
         w.emit(
             ExpandColumns(
-                first_row=y, n_rows=n_rows, first_column=0, n_columns=out_size[1], lhs_base=0, slab=0,
-                first_channel=c, n_channels=n, waits={"rows": int(first), "stripe": int(not first)},
+                first_row=y,
+                n_rows=n_rows,
+                first_column=0,
+                n_columns=out_size[1],
+                lhs_base=0,
+                slab=0,
+                first_channel=c,
+                n_channels=n,
+                waits={"rows": int(first), "stripe": int(not first)},
                 sends=frozenset({"stripe"}),
             )  # fmt: skip
         )
         w.emit(
             Depthwise(
-                queue=queue, lhs_base=0, rhs_base=sum(map(len, lines[:b])), first_row=y, n_rows=n_rows, first_column=0,
-                n_columns=out_size[1], first_channel=c, n_channels=n, waits={"stripe": 1, "weights": int(first)},
+                queue=queue,
+                lhs_base=0,
+                rhs_base=sum(map(len, lines[:b])),
+                first_row=y,
+                n_rows=n_rows,
+                first_column=0,
+                n_columns=out_size[1],
+                first_channel=c,
+                n_channels=n,
+                waits={"stripe": 1, "weights": int(first)},
                 sends=frozenset({"stripe", *(["output"] if last else [])}),
             )  # fmt: skip
         )
@@ -619,9 +633,15 @@ def pool_program(pool, steps, in_shape, *, parts=None, config=TINY):
         last = i == len(parts) - 1
         w.emit(
             Pool(
-                is_max=int(is_max), slab=i, first_channel=0, n_channels=len(part), first_pixel=0,
-                n_pixels=out_size[0] * out_size[1], output_channel=at,
-                waits={"rows": int(i == 0)}, sends=frozenset({"output"} if last else ()),
+                is_max=int(is_max),
+                slab=i,
+                first_channel=0,
+                n_channels=len(part),
+                first_pixel=0,
+                n_pixels=out_size[0] * out_size[1],
+                output_channel=at,
+                waits={"rows": int(i == 0)},
+                sends=frozenset({"output"} if last else ()),
             )  # fmt: skip
         )
         at += len(part)
@@ -645,9 +665,7 @@ def random_steps(rng, n_channels, sums, *, kinds=(), rounding=None):
     spread = max(1.0, float(np.abs(sums).mean()) * 2)
     factors = out.n_levels / spread * rng.uniform(0.3, 1.0, n_channels)
     zero = int(rng.integers(out.min, out.max + 1))
-    requantise = Requantise.by(
-        factors, input_format=INT32, output_format=out, output_zero_point=zero, rounding=rounding
-    )
+    requantise = Requantise.by(factors, input_format=INT32, output_format=out, output_zero_point=zero, rounding=rounding)
     add = lookup = copy = None
     if "add" in kinds:
         second, end = random_format(rng), random_format(rng)

@@ -1,6 +1,8 @@
 """Programs of the accelerator: instructions for six queues, memory image, address map; file, text and static checks."""
 
+from silicut.accelerators.gemm.program.check import check, problems
 from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Gemm, SetProduct, SetTaps
+from silicut.accelerators.gemm.program.files import load_program, program_bytes, program_hash, read_program, save_program
 from silicut.accelerators.gemm.program.instruction_set import INSTRUCTIONS
 from silicut.accelerators.gemm.program.memory_instructions import (
     Barrier,
@@ -31,6 +33,8 @@ from silicut.accelerators.gemm.program.result_registers import (
     SetResidualSlab,
 )
 from silicut.accelerators.gemm.program.tables import depthwise_lines, dsp_lines, lookup_words, lut_lines, table_words
+from silicut.accelerators.gemm.program.text import assemble, program_text
+from silicut.accelerators.gemm.program.tokens import token_problems
 from silicut.accelerators.gemm.program.window_instructions import Expand, ExpandColumns, SetKernel, SetMap, SetSlab
 
 __all__ = [
@@ -75,14 +79,24 @@ __all__ = [
     "TensorPlace",
     "Unit",
     "Unrolled",
+    "assemble",
     "channel_of",
+    "check",
     "depthwise_lines",
     "dsp_lines",
+    "load_program",
     "lookup_words",
     "lut_lines",
     "pack_rows",
+    "problems",
+    "program_bytes",
+    "program_hash",
+    "program_text",
+    "read_program",
     "resource_of",
     "row_words",
+    "save_program",
     "table_words",
+    "token_problems",
     "unpack_rows",
 ]
