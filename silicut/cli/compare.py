@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from typer import Argument, Exit, Option
 
 from silicut.cli.console import print_json, print_rich
-from silicut.records import BadFile, ConfigError
+from silicut.cli.images import RANDOM, images
+from silicut.records import BadFile
 
 if TYPE_CHECKING:
     from silicut.flows.executors import Executor
-
-_RANDOM = "random"
 
 
 def compare(
@@ -23,7 +21,7 @@ def compare(
         str, Argument(help="Folder of silicut quantise, ONNX file, or network; @EXECUTOR behind it says what runs it.")
     ],
     b: Annotated[str, Argument(help="Another one, or the same with another executor.")],
-    inputs: Annotated[str, Option(help="An .npy file, data as for the other commands, or random.")] = _RANDOM,
+    inputs: Annotated[str, Option(help="An .npy file, data as for the other commands, or random.")] = RANDOM,
     n: Annotated[int, Option("--n", min=1, help="How many inputs to take.")] = 8,
     weights: Annotated[str | None, Option(help="Weights of networks by name; random by default.")] = None,
     input_shape: Annotated[str | None, Option(help="One input, such as 3x224x224, for your own network.")] = None,
@@ -39,7 +37,7 @@ def compare(
 
     first, second = (_executor(spec, weights, input_shape) for spec in (a, b))
     shape = first[1] or second[1]
-    found = compare_executors(first[0], second[0], _inputs(inputs, n, shape, seed))
+    found = compare_executors(first[0], second[0], images(inputs, n, shape, seed))
     if json:
         print_json(found.to_json())
     else:
@@ -82,36 +80,9 @@ def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:
         return load_quantised(subject)
     if subject.endswith(".onnx"):
         return from_qonnx(subject) if is_qonnx(subject) else Path(subject)
-    from silicut.cli.subject import RANDOM, open_subject
+    from silicut.cli.subject import open_subject
     from silicut.graph import capture
 
     opened = open_subject(subject, weights or RANDOM, None, input_shape, 2)
     return capture(opened.module, opened.inputs)
 
-
-def _inputs(spec: str, n: int, shape: tuple[int, ...] | None, seed: int) -> np.ndarray:
-    """Return float images, array (n, ...)."""
-    if spec == _RANDOM:
-        if shape is None:
-            raise ConfigError("inputs must be named, since the shape of one input is not known; give an .npy file or data")
-        return np.random.default_rng(seed).standard_normal((n, *shape)).astype(np.float32)
-    if spec.endswith(".npy"):
-        return _array(Path(spec))[:n]
-    from silicut.zoo import open_data
-
-    batch = next(iter(open_data(spec).evaluation_batches(n)), None)
-    if batch is None:
-        raise ConfigError(f"data {spec!r} must hold evaluation images, not none")
-    return np.asarray(batch[0][:n])
-
-
-def _array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise BadFile(f"{path} does not exist; check the path")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
-        raise BadFile(f"{path} is not a file of one NumPy array; write it with numpy.save") from None
-    if not array.ndim or array.dtype.kind not in "fiu" or not np.isfinite(array).all() or not len(array):
-        raise ConfigError(f"{path} must hold finite numbers with images along its first axis")
-    return np.asarray(array, np.float32) if array.dtype.kind == "f" else np.asarray(array)

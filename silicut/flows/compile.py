@@ -1,0 +1,264 @@
+"""Compile an integer network for the GEMM accelerator: what runs where, the program, and all that a run of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from silicut.accelerators.gemm.compile import Compiled, CompileOptions, Partition, compile_network, partition
+from silicut.accelerators.gemm.compile.partition import FusedLayer
+from silicut.accelerators.gemm.compile.planning import ProductShape
+from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, ProductSchedule, UnitSchedule
+from silicut.accelerators.gemm.compile.split import Split
+from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
+from silicut.accelerators.gemm.config import GemmConfig
+from silicut.accelerators.gemm.program import Program, Unit
+from silicut.accelerators.gemm.program.files import load_program, program_hash, save_program
+from silicut.flows.estimate import accelerator as configured
+from silicut.flows.quantise import Quantised, new_folder
+from silicut.flows.summary import Label, versions
+from silicut.numerics import (
+    Convolution2d,
+    IntegerFormat,
+    Linear,
+    QuantisedNetwork,
+    load_quantised,
+    save_quantised,
+)
+from silicut.numerics.onnx import from_qdq, from_qonnx, is_qonnx
+from silicut.numerics.quantised_files import STRUCTURE_FILE
+from silicut.records import BadFile, ConfigError, Progress, Tracker, read_json, silent
+from silicut.report.compilation import AssignedOperator, Compilation, CompiledLayer
+
+__all__ = ["CompileOptions", "CompiledNetwork", "compile_program", "load_compiled"]
+
+PROGRAM_FILE, RECORD_FILE = "program.gemm", "compilation.json"
+SPLITS = {"best": None, "lut": 1.0, "dsp": 0.0}
+"""What a split is called, and the share of filters that the LUT core gets; None for the number that is fastest."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CompiledNetwork:
+    """A program with the integer network that it executes.
+
+    Attributes:
+        program: what the machine reads; nothing else is needed for a run.
+        record: what runs where, bits and split of every layer.
+        network: the integer network, and what its integers stand for.
+    """
+
+    program: Program
+    record: Compilation
+    network: QuantisedNetwork
+
+    def save(self, folder: str | Path) -> Path:
+        """Write program.gemm, compilation.json and the integer network into a new or empty folder; return its path.
+
+        Raises:
+            OutputExists: the folder holds something.
+        """
+        folder = new_folder(folder)
+        save_quantised(self.network, folder)
+        save_program(self.program, folder / PROGRAM_FILE)
+        self.record.save(folder / RECORD_FILE)
+        return folder
+
+
+def load_compiled(folder: str | Path) -> CompiledNetwork:
+    """Read what `CompiledNetwork.save` wrote.
+
+    Raises:
+        BadFile: a file is missing or damaged, or the files do not belong together.
+    """
+    folder = Path(folder)
+    if not (folder / PROGRAM_FILE).exists():
+        raise BadFile(f"{folder} is no folder of silicut compile: it holds no {PROGRAM_FILE}; compile a network first")
+    program, record = load_program(folder / PROGRAM_FILE), Compilation.load(folder / RECORD_FILE)
+    if record.hashes.get("program") != program_hash(program):
+        raise BadFile(f"{folder / PROGRAM_FILE} is another program than {RECORD_FILE} is about; take both from one folder")
+    return CompiledNetwork(program=program, record=record, network=load_quantised(folder))
+
+
+def compile_program(
+    network: QuantisedNetwork | Quantised | str | Path,
+    accelerator: str | GemmConfig = "n3h",
+    options: CompileOptions | None = None,
+    *,
+    label: Label | None = None,
+    progress: Progress = silent,
+) -> CompiledNetwork:
+    """Compile an integer network for a build of the GEMM accelerator.
+
+    Args:
+        network: an integer network, the result of `quantise`, its folder, or the path of a QDQ or QONNX file.
+        accelerator: the name of a preset, the path of a configuration's JSON file, or a configuration.
+        options: split of filters, barriers, whether operators may stay on the host.
+        label: what a person calls it.
+        progress: told every step.
+
+    Raises:
+        UnsupportedModel: an operator would have to stay on the host; each is named with its reason.
+        DoesNotFit: a buffer is too small for a layer.
+        ConfigError: a split is illegal or names layers that the network lacks.
+        BadFile: a file is missing or damaged.
+    """
+    options = options or CompileOptions()
+    quantised = integer_network(network)
+    config = accelerator if isinstance(accelerator, GemmConfig) else configured(accelerator)
+    _check_split(options.split, partition(quantised.network))
+    tracker = Tracker(progress, "compile", 1)
+    compiled = compile_network(quantised.network, config, options)
+    tracker.step(f"{compiled.program.n_instructions:,} instructions")
+    name = label or Label(str(network) if isinstance(network, str | Path) else "network", "")
+    return CompiledNetwork(
+        program=compiled.program, record=_record(compiled, quantised, options, name), network=quantised
+    )
+
+
+def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> QuantisedNetwork:
+    """Return an integer network from what holds one.
+
+    Args:
+        network: itself, the result of `quantise`, a folder of `silicut quantise`, or the path of a QDQ or QONNX file.
+
+    Raises:
+        BadFile: there is no such file or folder, or it holds no integer network.
+        UnsupportedModel: a file's operators have no integer form.
+    """
+    if isinstance(network, QuantisedNetwork):
+        return network
+    if isinstance(network, Quantised):
+        return network.network
+    path = Path(network)
+    if path.is_dir():
+        if not (path / STRUCTURE_FILE).exists():
+            raise BadFile(
+                f"{path} is no folder of silicut quantise: it holds no {STRUCTURE_FILE}; quantise the network first"
+            )
+        return load_quantised(path)
+    if not path.exists():
+        raise BadFile(f"{path} does not exist; check the path")
+    if path.suffix != ".onnx":
+        raise BadFile(f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file")
+    return from_qonnx(path) if is_qonnx(path) else from_qdq(path)
+
+
+def read_split(text: str) -> Split:
+    """Return which filters of a layer go to the LUT core.
+
+    Args:
+        text: "best", "lut" (all), "dsp" (none), a share such as "25%", or the path of a JSON file of numbers by layer.
+
+    Raises:
+        ConfigError: it is none of these.
+        BadFile: the file is missing or holds something else.
+    """
+    if text in SPLITS:
+        return _shared(SPLITS[text])
+    if text.endswith(".json"):
+        return _split_of_file(Path(text))
+    share = text.removesuffix("%")
+    if not text.endswith("%") or not share.replace(".", "", 1).isdecimal() or not 0 <= float(share) <= 100:
+        raise ConfigError(f"split must be best, lut, dsp, a share of the LUT core such as 25%, or a .json file, not {text!r}")
+    return _shared(float(share) / 100)
+
+
+def _shared(share: float | None) -> Callable[[ProductShape], int] | None:
+    if share is None:
+        return None
+
+    def split(shape: ProductShape) -> int:
+        """Return the legal number of filters next to the share."""
+        return min(shape.n_filters, round(share * shape.n_filters / CHANNEL_GROUP) * CHANNEL_GROUP)
+
+    return split
+
+
+def _split_of_file(path: Path) -> dict[str, int]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not all(type(n) is int and n >= 0 for n in found.values()):
+        raise BadFile(f"{path} must hold an object of layers and their filters of the LUT core, such as {{'conv1': 16}}")
+    return found
+
+
+def _check_split(split: Split, parts: Partition) -> None:
+    """Refuse numbers for layers that the network lacks."""
+    products = [layer.name for layer in parts.layers if layer.is_product]
+    strange = [] if split is None or callable(split) else [name for name in split if name not in products]
+    if strange:
+        known = products[0] if products else "none"
+        raise ConfigError(f"split must name layers with weights, such as {known}, not {', '.join(map(repr, strange))}")
+
+
+def assigned(parts: Partition) -> tuple[AssignedOperator, ...]:
+    """Return what runs where, for reports."""
+    return tuple(
+        AssignedOperator(operator=r.operator, kind=r.kind, where=r.where.value, layer=r.layer, reason=r.reason)
+        for r in parts.assignments
+    )
+
+
+def _record(compiled: Compiled, quantised: QuantisedNetwork, options: CompileOptions, label: Label) -> Compilation:
+    program = compiled.program
+    return Compilation(
+        network=label.network,
+        command=label.command,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        versions=versions(),
+        hashes={
+            "integer network": quantised.network.structure_hash,
+            "integer weights": quantised.network.weights_hash,
+            "accelerator": program.config.hash,
+            "program": program_hash(program),
+        },
+        accelerator=program.config.name,
+        clock_hz=program.config.clock_hz,
+        has_barriers=options.has_barriers,
+        assignments=assigned(compiled.partition),
+        layers=tuple(_layers(compiled)),
+        n_instructions=program.n_instructions,
+        memory_bytes=8 * program.memory_words,
+    )
+
+
+def _layers(compiled: Compiled) -> Iterator[CompiledLayer]:
+    units: dict[str, list[UnitSchedule]] = {}
+    for schedule in compiled.schedules:
+        units.setdefault(schedule.name, []).extend(schedule.units)
+    for layer, counted in zip(compiled.partition.layers, compiled.program.layers, strict=True):
+        n_lut, n_dsp = _split(layer, units[layer.name])
+        yield CompiledLayer(
+            name=layer.name,
+            kind=_kind(units[layer.name]),
+            operators=layer.operators,
+            w_bits=_weights(layer).weight_format.bits if layer.is_product else 0,
+            a_bits=IntegerFormat.of(compiled.partition.network.tensors[layer.source].dtype).bits,
+            n_lut=n_lut,
+            n_dsp=n_dsp,
+            n_macs=counted.n_macs,
+        )
+
+
+def _kind(units: list[UnitSchedule]) -> str:
+    nest = units[0].nest
+    return "vector" if isinstance(nest, PoolSchedule) else "depthwise" if isinstance(nest, DepthwiseSchedule) else "product"
+
+
+def _weights(layer: FusedLayer) -> Any:
+    root = layer.roots[0]
+    assert isinstance(root, Convolution2d | Linear)
+    return root
+
+
+def _split(layer: FusedLayer, units: list[UnitSchedule]) -> tuple[int, int]:
+    """Return the filters of the LUT core and of the DSP core, without those that fill up groups of channels."""
+    if not layer.is_product or isinstance(units[0].nest, PoolSchedule):
+        return 0, 0
+    n_filters = len(_weights(layer).weight)
+    products = [u for u in units if isinstance(u.nest, ProductSchedule) and u.unit is Unit.LUT]
+    n_lut = min(n_filters, sum(u.nest.n_filters for u in products if isinstance(u.nest, ProductSchedule)))
+    return n_lut, n_filters - n_lut
+
