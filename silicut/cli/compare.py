@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def compare(
     *,
     a: Annotated[
-        str, Argument(help="Folder of silicut quantise, ONNX file, or network; @EXECUTOR behind it says what runs it.")
+        str,
+        Argument(
+            help="Folder of silicut quantise or compile, ONNX file, or network; @EXECUTOR behind it says what runs it."
+        ),
     ],
     b: Annotated[str, Argument(help="Another one, or the same with another executor.")],
     inputs: Annotated[str, Option(help="An .npy file, data as for the other commands, or random.")] = RANDOM,
@@ -72,10 +75,13 @@ def _executor(spec: str, weights: str | None, input_shape: str | None) -> tuple[
 
 
 def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:
-    """Return the integer network of a folder or QONNX file, the path of another ONNX file, else a float network."""
+    """Return the network of a folder or QONNX file, the path of another ONNX file, else a float network."""
+    from silicut.flows.compile import PROGRAM_FILE, load_compiled
     from silicut.numerics import load_quantised
     from silicut.numerics.onnx import from_qonnx, is_qonnx
 
+    if (Path(subject) / PROGRAM_FILE).exists():
+        return load_compiled(subject)
     if Path(subject).is_dir():
         return load_quantised(subject)
     if subject.endswith(".onnx"):
@@ -85,4 +91,3 @@ def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:
 
     opened = open_subject(subject, weights or RANDOM, None, input_shape, 2)
     return capture(opened.module, opened.inputs)
-

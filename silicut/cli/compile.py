@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from silicut.accelerators.gemm.config import GemmConfig
 
 
-def compile(  # noqa: PLR0913
+def compile(
     *,
     network: Annotated[str, Argument(help="Folder of silicut quantise, or a QDQ or QONNX file such as net.onnx.")],
     out: Annotated[Path, Option(help="New folder for the program.")],
@@ -37,8 +37,7 @@ def compile(  # noqa: PLR0913
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Make a program for the GEMM accelerator of an integer network, after a report of what runs where."""
-    from silicut.flows.compile import CompileOptions, assigned, compile_program, integer_network
-    from silicut.flows.compile import partition as partition_of
+    from silicut.flows.compile import CompileOptions, compile_program, integer_network, what_runs_where
     from silicut.flows.quantise import new_folder
     from silicut.flows.summary import Label
 
@@ -48,12 +47,10 @@ def compile(  # noqa: PLR0913
     if not json:
         from silicut.report.terminal_compilation import partition_view
 
-        print_rich(partition_view(assigned(partition_of(quantised.network))))
+        print_rich(partition_view(what_runs_where(quantised)))
     options = CompileOptions(split=chosen, has_barriers=barriers, allows_host=allow_host)
     with progress_bars(json) as progress:
-        compiled = compile_program(
-            quantised, config, options, label=Label(network, typed_command()), progress=progress
-        )
+        compiled = compile_program(quantised, config, options, label=Label(network, typed_command()), progress=progress)
     compiled.save(out)
     if json:
         print_json(compiled.record.to_json())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from silicut.flows.simulate import Circumstances, OpenedProgram, Simulated
 
 
-def simulate(  # noqa: PLR0913
+def simulate(
     *,
     program: Annotated[Path, Argument(help="Folder of silicut compile, or a program file.")],
     out: Annotated[Path | None, Option(help="New folder for summary, page and outputs.")] = None,
@@ -32,7 +32,7 @@ def simulate(  # noqa: PLR0913
     json: Annotated[bool, Option("--json", help="Print the summary as JSON.")] = False,
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
-    """Run a program on the simulated accelerator: outputs to the bit, time to the cycle, and where it went, layer by layer."""
+    """Run a program on the simulated accelerator: outputs to the bit, time to the cycle, layer by layer where it went."""
     from silicut.flows.quantise import new_folder
     from silicut.flows.simulate import opened
     from silicut.flows.simulate import simulate as simulate_program

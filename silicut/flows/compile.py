@@ -113,9 +113,7 @@ def compile_program(
     compiled = compile_network(quantised.network, config, options)
     tracker.step(f"{compiled.program.n_instructions:,} instructions")
     name = label or Label(str(network) if isinstance(network, str | Path) else "network", "")
-    return CompiledNetwork(
-        program=compiled.program, record=_record(compiled, quantised, options, name), network=quantised
-    )
+    return CompiledNetwork(program=compiled.program, record=_record(compiled, quantised, options, name), network=quantised)
 
 
 def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> QuantisedNetwork:
@@ -142,7 +140,9 @@ def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> Quant
     if not path.exists():
         raise BadFile(f"{path} does not exist; check the path")
     if path.suffix != ".onnx":
-        raise BadFile(f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file")
+        raise BadFile(
+            f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file"
+        )
     return from_qonnx(path) if is_qonnx(path) else from_qdq(path)
 
 
@@ -162,7 +162,9 @@ def read_split(text: str) -> Split:
         return _split_of_file(Path(text))
     share = text.removesuffix("%")
     if not text.endswith("%") or not share.replace(".", "", 1).isdecimal() or not 0 <= float(share) <= 100:
-        raise ConfigError(f"split must be best, lut, dsp, a share of the LUT core such as 25%, or a .json file, not {text!r}")
+        raise ConfigError(
+            f"split must be best, lut, dsp, a share of the LUT core such as 25%, or a .json file, not {text!r}"
+        )
     return _shared(float(share) / 100)
 
 
@@ -193,8 +195,12 @@ def _check_split(split: Split, parts: Partition) -> None:
         raise ConfigError(f"split must name layers with weights, such as {known}, not {', '.join(map(repr, strange))}")
 
 
-def assigned(parts: Partition) -> tuple[AssignedOperator, ...]:
-    """Return what runs where, for reports."""
+def what_runs_where(quantised: QuantisedNetwork) -> tuple[AssignedOperator, ...]:
+    """Return what executes each operator, in the network's order; nothing is compiled."""
+    return _assigned(partition(quantised.network))
+
+
+def _assigned(parts: Partition) -> tuple[AssignedOperator, ...]:
     return tuple(
         AssignedOperator(operator=r.operator, kind=r.kind, where=r.where.value, layer=r.layer, reason=r.reason)
         for r in parts.assignments
@@ -217,7 +223,7 @@ def _record(compiled: Compiled, quantised: QuantisedNetwork, options: CompileOpt
         accelerator=program.config.name,
         clock_hz=program.config.clock_hz,
         has_barriers=options.has_barriers,
-        assignments=assigned(compiled.partition),
+        assignments=_assigned(compiled.partition),
         layers=tuple(_layers(compiled)),
         n_instructions=program.n_instructions,
         memory_bytes=8 * program.memory_words,
@@ -261,4 +267,3 @@ def _split(layer: FusedLayer, units: list[UnitSchedule]) -> tuple[int, int]:
     products = [u for u in units if isinstance(u.nest, ProductSchedule) and u.unit is Unit.LUT]
     n_lut = min(n_filters, sum(u.nest.n_filters for u in products if isinstance(u.nest, ProductSchedule)))
     return n_lut, n_filters - n_lut
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def _run(program: Program, values: NDArray[Any], progress: Progress) -> tuple[Si
     return simulation, _stacked(made)
 
 
-def _stacked(made: list[Mapping[str, NDArray[Any]]]) -> Arrays:
+def _stacked(made: Sequence[Mapping[str, NDArray[Any]]]) -> Arrays:
     return {name: np.stack([each[name] for each in made]) for name in made[0]}
 
 

@@ -1,14 +1,14 @@
 """What other systems reach on known networks, each figure with its origin.
 
-"paper" is read in the publication or its released files, "recalled" is known from the literature and was not looked up,
-"modelled" follows from equations that a publication gives. None of them was measured here; machines and clocks differ.
+"recalled" is known from the literature and was not looked up, "modelled" follows from equations that a publication gives,
+"paper" (none yet) is read in the publication. None of them was measured here; machines and clocks differ.
 """
 
 from __future__ import annotations
 
 from silicut.report.simulation import PublishedSystem
 
-PAPER, RECALLED, MODELLED = "paper", "recalled", "modelled"
+RECALLED, MODELLED = "recalled", "modelled"
 _RESNET18, _RESNET20, _MOBILENET = "ResNet-18, 224 px", "ResNet-20, 32 px", "MobileNetV2, 224 px"
 _GOP_RESNET18 = 3.63
 

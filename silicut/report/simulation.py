@@ -108,6 +108,11 @@ class SimulatedLayer(Part):
         return 2 * self.n_macs / could if could and self.n_macs else None
 
     @property
+    def occupied_cycles(self) -> int:
+        """The cycles that its products or its transfers take, whichever are more: both roofs bound operations in these."""
+        return max(self.array_cycles, self.busy.get("memory", 0))
+
+    @property
     def ops_per_byte(self) -> float | None:
         """Operations (two a product) for each byte of traffic."""
         moved = sum(self.n_bytes.values())

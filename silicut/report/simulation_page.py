@@ -83,7 +83,6 @@ def render_simulation(summary: SimulationSummary) -> str:
             arrays=_arrays_text(summary),
             number=_number,
             bits=_bits_of_all(summary),
-            own_device=_device(summary),
             rows=list(_rows(summary)),
             stages=list(_stage_rows(summary)),
             amounts=[_amount(summary, name, words) for name, words in _AMOUNTS.items()],
@@ -105,11 +104,9 @@ def title_of(network: str) -> str:
 
 def _lead(summary: SimulationSummary) -> str:
     n = summary.n_images
-    data = (
-        "Only times were simulated; no cycle depends on data."
-        if not n
-        else f"{'One image was' if n == 1 else f'{n:,} images were'} run to the last bit; no cycle depends on them."
-    )
+    times = "Only times were simulated; no cycle depends on data."
+    one, several = "One image was run to the last bit; no cycle depends on it.", f"{n:,} images were run to the last bit."
+    data = times if n == 0 else one if n == 1 else several
     return f"Every cycle and every transfer is simulated; the clock of {summary.clock_hz / 1e6:g} MHz is assumed. {data}"
 
 
@@ -129,11 +126,6 @@ def _bits_of_all(summary: SimulationSummary) -> str:
     ends = sorted({*known[:1], *known[-1:]} - set(inner))
     text = inner[0] if len(inner) == 1 else "mixed" if inner else ""
     return text + (f", ends {wording.listing(ends)}" if ends and len(inner) == 1 else "")
-
-
-def _device(summary: SimulationSummary) -> str:
-    """Return the part, and that it is too small where it is."""
-    return f"{summary.part.name.upper()}{', which it exceeds' if summary.exceeded else ''}"
 
 
 def _rows(summary: SimulationSummary) -> Iterator[_Row]:
@@ -158,8 +150,8 @@ def _stage_rows(summary: SimulationSummary) -> Iterator[_StageRow]:
     for use in summary.stages:
         if use.run:
             most = max(use.receive, key=lambda reason: use.receive[reason], default="")
-            shares = (wording.percent_text(n / summary.cycles, 0) for n in (use.run, sum(use.receive.values())))
-            yield _StageRow(STAGES[use.name], *shares, waited_for(most) if most else "")
+            run, waiting = (wording.percent_text(n / summary.cycles, 0) for n in (use.run, sum(use.receive.values())))
+            yield _StageRow(STAGES[use.name], run, waiting, waited_for(most) if most else "")
 
 
 def _amount(summary: SimulationSummary, name: str, words: str) -> _Amount:
@@ -167,8 +159,4 @@ def _amount(summary: SimulationSummary, name: str, words: str) -> _Amount:
     whole = 1.02 * max(needed, there, 1)
     shares = [(group, sum(getattr(user, name) for user in summary.resources if user.group == group)) for group in _GROUPS]
     title = ", ".join(f"{user.name} {getattr(user, name):,}" for user in summary.resources if getattr(user, name))
-    return _Amount(
-        words, needed, there, tuple((group, 100 * n / whole) for group, n in shares), 100 * there / whole, title
-    )
-
-
+    return _Amount(words, needed, there, tuple((group, 100 * n / whole) for group, n in shares), 100 * there / whole, title)

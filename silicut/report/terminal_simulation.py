@@ -33,9 +33,10 @@ def simulation_view(summary: SimulationSummary) -> Group:
 
 def headline(summary: SimulationSummary) -> str:
     """Return the time of one inference in one sentence."""
+    gops = f"{summary.gops:.{wording.decimals_for(summary.gops)}f} GOPS"
     return (
         f"{summary.network} on {summary.accelerator}: {summary.cycles:,} cycles, {wording.ms_text(summary.total_ms)} at "
-        f"{summary.clock_hz / 1e6:g} MHz ({frames_text(summary)}, {summary.gops:.{wording.decimals_for(summary.gops)}f} GOPS)"
+        f"{summary.clock_hz / 1e6:g} MHz ({frames_text(summary)}, {gops})"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,9 +29,9 @@ def _draw(summary: SimulationSummary, layers: list[SimulatedLayer], colours: Map
     canvas = Canvas(_WIDTH, _HEIGHT, colours)
     axes = canvas.axes(left=58, bottom=48, right=14, top=14)
     giga = summary.clock_hz / 1e9
-    points = [(layer.ops_per_byte or 0.0, 2 * layer.n_macs / layer.array_cycles * giga) for layer in layers]
+    points = [(layer.ops_per_byte or 0.0, 2 * layer.n_macs / layer.occupied_cycles * giga) for layer in layers]
     roofs = [layer.peak_ops * giga for layer in layers]
-    low = min(min(x for x, _ in points), max(roofs) / (summary.bytes_per_cycle * giga)) / 2
+    low = min(*(x for x, _ in points), max(roofs) / (summary.bytes_per_cycle * giga)) / 2
     high = max(x for x, _ in points) * 2
     bottom, top = min(y for _, y in points) / 2, max(roofs) * 2
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(bottom, top))
@@ -60,11 +59,11 @@ def _memory_roof(
 ) -> None:
     low, high = ends
     axes.plot([low, high], [slope * low, slope * high], color=colours["muted"], lw=1.4, zorder=2)
-    x = math.exp(0.35 * math.log(min(high, limits[1] / slope)) + 0.65 * math.log(max(low, limits[0] / slope)))
+    x = min(high, limits[1] / slope) / 1.5
     axes.annotate(
         f"memory, {slope:.1f} GB/s",
         (x, slope * x),
-        xytext=(-8, 8),
+        xytext=(-8, 0),
         textcoords="offset points",
         ha="right",
         color=colours["muted"],
@@ -75,8 +74,7 @@ def _memory_roof(
 def _point(axes: Any, canvas: Canvas, layer: SimulatedLayer, place: tuple[float, float, float], colour: str) -> None:
     """Draw a layer with the roof of its own formats and a line up to it."""
     x, y, roof = place
-    share = layer.utilisation_frac or 0.0
-    tip = f"{layer.name}: {y:.1f} of {roof:.1f} GOPS ({percent_text(share, 0)}), {x:.0f} operations a byte"
+    tip = f"{layer.name}: {y:.1f} of {roof:.1f} GOPS ({percent_text(y / roof, 0)}), {x:.0f} operations a byte"
     axes.plot([x, x], [y, roof], color=colour, lw=1, alpha=0.5, zorder=3)
     axes.plot([x], [roof], "_", color=colour, ms=13, mew=2, zorder=3)
     axes.plot([x], [y], "o", color=colour, ms=8, mew=0, zorder=4, gid=canvas.tip(tip))

@@ -81,9 +81,9 @@ def _bar(axes: Any, canvas: Canvas, summary: SimulationSummary, span: Span, plac
     layer, (y, section) = summary.layers[span.layer], place
     share = min(1.0, span.busy / max(1, span.end - span.start))
     start, length = summary.ms(span.start), summary.ms(span.end - span.start)
-    tip = f"{layer.name}: {STAGES[span.stage]}, {ms_text(start)} to {ms_text(start + length)}, at work {percent_text(share, 0)}"
-    is_even = sum(1 for other in summary.layers[: span.layer] if other.name) % 2 == 0
-    alpha = (_FAINTEST + (1 - _FAINTEST) * share) * (1.0 if is_even else 0.78)
+    time = f"{ms_text(start)} to {ms_text(start + length)}, at work {percent_text(share, 0)}"
+    tip = f"{layer.name}: {STAGES[span.stage]}, {time}"
+    alpha = (_FAINTEST + (1 - _FAINTEST) * share) * (0.78 if span.layer % 2 else 1.0)
     colour = canvas.colours[f"section{section}"]
     axes.add_patch(
         Rectangle((start, y), length, _BAR_PX, facecolor=colour, alpha=alpha, lw=0, zorder=2, gid=canvas.tip(tip))
@@ -113,9 +113,11 @@ def _section_names(
         layers = [layer for _, layer in run]
         end = start + sum(layer.added for layer in layers)
         names = [layer.name.partition(".")[0] for layer in (layers[0], layers[-1])]
-        name = names[0] if names[0] == names[1] else f"{names[0]} – {names[1]}"
+        name = names[0] if names[0] == names[1] else f"{names[0]} \u2013 {names[1]}"
         room = summary.ms(end - start) * pixels_per_ms - 4
         text = next((t for t in (name, names[0]) if text_width(t, 12) < room), "")
         middle = summary.ms((start + end) / 2)
-        axes.text(middle, y, text, color=colours[f"section{number}"], fontsize=12, ha="center", va="center", fontweight="bold")
+        axes.text(
+            middle, y, text, color=colours[f"section{number}"], fontsize=12, ha="center", va="center", fontweight="bold"
+        )
         start = end
