@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 def estimate(
     *,
-    network: Annotated[str, Argument(help="Name in the zoo, a folder of silicut prune, or a file such as net.onnx.")],
-    bits: Annotated[str | None, Option(help="Bits of weights / of what layers read, as 8/8 (the default) or 4/4.")] = None,
+    network: Annotated[
+        str, Argument(help="Name in the zoo, a folder of silicut prune or quantise, or a file such as net.onnx.")
+    ],
+    bits: Annotated[
+        str | None,
+        Option(help="Bits of weights / of what layers read, as 4/4; those of a folder of silicut quantise, else 8/8."),
+    ] = None,
     bits_file: Annotated[Path | None, Option(help="Instead: a plan by layer, as bits.json of silicut quantise.")] = None,
     edge_bits: Annotated[int | None, Option(help="Bits of the first and the last layer, where a plan names none.")] = None,
     accelerator: Annotated[
@@ -45,7 +50,7 @@ def estimate(
     with noting(problems):
         chosen, carrier = device(part, board, parts or ())
     with noting(problems):
-        plan = _plan(bits, bits_file)
+        plan = _plan(bits, bits_file, network)
     with noting(problems):
         options = EstimateOptions(edge_bits=edge_bits)
     with noting(problems):
@@ -62,12 +67,15 @@ def estimate(
     print_rich(estimate_view(found))
 
 
-def _plan(bits: str | None, bits_file: Path | None) -> BitPlan:
+def _plan(bits: str | None, bits_file: Path | None, network: str) -> BitPlan:
     from silicut.compress.quantisation.bits import BitPlan
+    from silicut.flows.estimate import known_plan
 
     if bits is not None and bits_file is not None:
         raise ConfigError("what is asked must be one of --bits and --bits-file, not both")
-    return BitPlan.parse(bits or "8/8") if bits_file is None else BitPlan.load(bits_file)
+    if bits_file is not None:
+        return BitPlan.load(bits_file)
+    return (None if bits else known_plan(network)) or BitPlan.parse(bits or "8/8")
 
 
 def _shape(text: str | None, network: str) -> tuple[int, ...] | None:

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from silicut.accelerators.gemm.config import PRESETS, GemmConfig
 from silicut.accelerators.gemm.cost.bound import layer_bounds, layer_columns, machine_columns, network_bound, roofs
 from silicut.accelerators.gemm.cost.resources import AMOUNTS, exceeded, exceeded_by_memory, resources
-from silicut.accelerators.gemm.cost.split import best_splits
+from silicut.accelerators.gemm.cost.split import best_splits, bound_of_any_split
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork, NetworkWork, network_work, with_edge_bits
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitPlan
 from silicut.graph.layer_shapes import WEIGHTED, LayerShape, layer_shapes
 from silicut.graph.storage import load_network
+from silicut.numerics.quantised_files import STRUCTURE_FILE, WEIGHTS_FILE
 from silicut.records import BadFile, Cache, ConfigError, content_hash
 from silicut.report.estimate import Estimate, LayerEstimate, PartEstimate, ResourceEstimate
 from silicut.targets.parts import Board, DeviceTable, Part, device_table
 
-STRUCTURE_FILE, WEIGHTS_FILE = "network.json", "model.safetensors"
+_BITS_FILE = "bits.json"
+_FOLDERS = (("network.json", "model.safetensors"), (STRUCTURE_FILE, WEIGHTS_FILE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ def estimate(shapes: Sequence[LayerShape], options: EstimateOptions, name: str =
         layers=_layers(work.layers, n_lut, config),
         on_host=work.on_host,
         overlapped_cycles=int(network_bound(work.layers, n_lut, config)),
+        any_split_cycles=int(bound_of_any_split(work.layers, config)),
         in_turn_cycles=int(layer_bounds(work.layers, n_lut, config).sum()),
         resources=tuple(
             ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items
@@ -162,12 +165,12 @@ def accelerator(name: str, clock_mhz: float | None = None) -> GemmConfig:
 def read_layers(
     network: str, input_shape: tuple[int, ...] | None = None, cache: Cache | None = None
 ) -> tuple[LayerShape, ...]:
-    """Return the layers of a network: from the zoo's table, a folder of `silicut prune`, or an ONNX file.
+    """Return the layers of a network: from the zoo's table, a folder of a run, or an ONNX file.
 
     The layers of an ONNX file are kept in the cache, so that only the first look at it takes long.
 
     Args:
-        network: a name of the zoo, a folder, or the path of an ONNX file.
+        network: a name of the zoo, a folder of `silicut prune` or `silicut quantise`, or the path of an ONNX file.
         input_shape: of one input of an ONNX file whose sizes are free.
         cache: for ONNX files; the user's by default.
 
@@ -186,9 +189,21 @@ def read_layers(
 
 
 def _of_folder(folder: Path) -> tuple[LayerShape, ...]:
-    if not (folder / STRUCTURE_FILE).exists():
-        raise BadFile(f"{folder} must be a folder of silicut prune: it holds no {STRUCTURE_FILE}; give such a folder")
-    return layer_shapes(load_network(folder / STRUCTURE_FILE, folder / WEIGHTS_FILE))
+    for structure, weights in _FOLDERS:
+        if (folder / structure).exists():
+            return layer_shapes(load_network(folder / structure, folder / weights))
+    names = " or ".join(structure for structure, _ in _FOLDERS)
+    raise BadFile(f"{folder} must be a folder of silicut prune or quantise: it holds no {names}; give such a folder")
+
+
+def known_plan(network: str) -> BitPlan | None:
+    """Return the plan of bits that a folder of `silicut quantise` holds, None for any other network.
+
+    Raises:
+        BadFile: it is damaged.
+    """
+    path = Path(network) / _BITS_FILE
+    return BitPlan.load(path) if path.exists() else None
 
 
 def _of_file(path: str, input_shape: tuple[int, ...] | None, cache: Cache) -> tuple[LayerShape, ...]:

@@ -6,21 +6,22 @@ that only a convolution or a linear layer feeds is folded into it and left out t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from silicut.graph.network import Network, Operator, Ref
 
 POINTWISE = frozenset(
-    "relu relu6 hardtanh clamp clamp_min leaky_relu elu sigmoid hardsigmoid hardswish silu gelu tanh mish".split()
+    "relu relu6 hardtanh clamp clamp_min leaky_relu elu sigmoid hardsigmoid hardswish silu gelu tanh mish "
+    "requantise lookup".split()
 )
 """Kinds of operators that are functions of single elements."""
 MOVES = frozenset("dropout flatten view reshape squeeze unsqueeze alias clone contiguous detach identity".split())
 """Kinds of operators that leave every element as it is."""
 WEIGHTED = frozenset(("conv2d", "linear"))
 """Kinds of layers that are products with weights."""
-POOLS = frozenset(("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"))
+POOLS = frozenset(("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean", "sum_pool2d"))
 """Kinds of layers that make one element of a window."""
 
 
@@ -54,7 +55,7 @@ class LayerShape:
 
 
 def layer_shapes(network: Network) -> tuple[LayerShape, ...]:
-    """Return the layers of a float network in order of execution, for batch size 1."""
+    """Return the layers of a network, a float or an integer one, in order of execution, for batch size 1."""
     makers = {name: name for name in network.inputs}
     shapes = []
     for operator in network.operators:
@@ -86,11 +87,16 @@ def _shape(network: Network, operator: Operator, read: list[str], makers: tuple[
     elif operator.kind in POOLS and len(in_shape) == 3:
         geometry = _pool(operator, in_shape, out_shape)
     elif operator.kind == "pad" and len(in_shape) == 3:
-        geometry = {"padding": _pads(operator.arguments["pad"])}
+        geometry = {"padding": _pads(operator.arguments)}
     elif operator.kind == "slice" and len(in_shape) == len(out_shape) == 3:
         geometry = {"strides": tuple(_at_least_one(a, b) for a, b in zip(in_shape[1:], out_shape[1:], strict=True))}
     return LayerShape(
-        name=operator.name, kind=operator.kind, inputs=makers, in_shape=in_shape, out_shape=out_shape, **geometry
+        name=operator.name,
+        kind="cat" if operator.kind == "concatenate" else operator.kind,
+        inputs=makers,
+        in_shape=in_shape,
+        out_shape=out_shape,
+        **geometry,
     )
 
 
@@ -117,7 +123,7 @@ def _pool(operator: Operator, in_shape: tuple[int, ...], out_shape: tuple[int, .
         steps = tuple(-(-a // b) for a, b in zip(in_shape[1:], out_sizes, strict=True))
         return {"kernel": steps, "strides": steps}
     arguments = operator.arguments
-    kernel = _pair(arguments["kernel_size"])
+    kernel = _pair(arguments.get("kernel_size") or arguments.get("kernel") or in_shape[1:])
     return {
         "kernel": kernel,
         "strides": _pair(arguments.get("stride") or kernel),
@@ -126,15 +132,18 @@ def _pool(operator: Operator, in_shape: tuple[int, ...], out_shape: tuple[int, .
     }
 
 
-def _pads(pad: Any) -> tuple[int, int]:
-    """Return what torch's list of pads, last axis first, puts above a map and left of it."""
-    starts = [*tuple(pad)[::2], 0, 0]
+def _pads(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what a pad puts above a map and left of it: from pairs for each axis, or torch's list, last axis first."""
+    if "pads" in arguments:
+        return arguments["pads"][2][0], arguments["pads"][3][0]
+    starts = [*tuple(arguments["pad"])[::2], 0, 0]
     return starts[1], starts[0]
 
 
 def _pair(value: Any) -> tuple[int, int]:
+    """Return numbers down and across; of pads at four sides, those at the top and left."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
-    return (values[0], values[-1])
+    return (values[0], values[1] if len(values) > 1 else values[0])
 
 
 def _at_least_one(before: int, after: int) -> int:

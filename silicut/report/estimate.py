@@ -96,8 +96,9 @@ class Estimate(Record):
         bandwidth_gb_per_s: of all ports at that clock.
         layers: in order of execution.
         on_host: operators that the accelerator does not execute; they are counted nowhere.
-        overlapped_cycles: the least that the network takes where layers overlap.
-        in_turn_cycles: the least where each layer begins when the one before has ended.
+        overlapped_cycles: the least that the network takes with these splits where layers overlap.
+        any_split_cycles: the least with any splits.
+        in_turn_cycles: the least with these where each layer begins when the one before has ended.
         resources: what each user takes.
         resource_model: of the bit-serial array.
         part: what resources are compared with.
@@ -115,6 +116,7 @@ class Estimate(Record):
     layers: tuple[LayerEstimate, ...]
     on_host: tuple[str, ...]
     overlapped_cycles: int
+    any_split_cycles: int
     in_turn_cycles: int
     resources: tuple[ResourceEstimate, ...]
     resource_model: str

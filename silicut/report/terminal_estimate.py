@@ -14,9 +14,11 @@ _UNITS = {
     "lut_execute": "LUT array",
     "lut_window": "LUT windows",
     "lut_result": "LUT results",
+    "lut_banks": "LUT accumulators",
     "dsp_execute": "DSP array",
     "dsp_window": "DSP windows",
     "dsp_result": "DSP results",
+    "dsp_banks": "DSP accumulators",
     "vector": "vector unit",
     "memory": "memory",
 }
@@ -46,7 +48,7 @@ def estimate_view(estimate: Estimate) -> Group:
 
 
 def _headline(estimate: Estimate) -> str:
-    ms = estimate.ms(estimate.overlapped_cycles)
+    ms = estimate.ms(estimate.any_split_cycles)
     gops = 2 * estimate.n_macs / ms / 1e6 if ms else 0.0
     frames = f"{1e3 / ms:.{wording.decimals_for(1e3 / ms)}f} fps" if ms else "no layers"
     return (
@@ -70,10 +72,11 @@ def _layers_table(estimate: Estimate) -> Table:
             _UNITS[layer.limited_by],
             f"{estimate.ms(layer.cycles):.{decimals}f}",
         )
-    in_turn = estimate.ms(estimate.in_turn_cycles)
+    overlapped, in_turn = (estimate.ms(cycles) for cycles in (estimate.overlapped_cycles, estimate.in_turn_cycles))
     table.caption = Text(
         "w/a: bits of weights and of what is read; filters of the LUT core + the DSP core; cycles that each unit is busy at "
-        f"least; layers one after the other take at least {wording.ms_text(in_turn)}"
+        f"least; with this split the network takes at least {wording.ms_text(overlapped)}, layers one after the other "
+        f"{wording.ms_text(in_turn)}"
     )
     return table
 

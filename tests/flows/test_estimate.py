@@ -5,15 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from integer_networks import residual
 from torch import nn
 
 from silicut.accelerators.gemm.config import N3H, TINY
 from silicut.compress.quantisation.bits import BitPlan
-from silicut.flows.estimate import EstimateOptions, accelerator, device, estimate, read_layers
+from silicut.flows.estimate import EstimateOptions, accelerator, device, estimate, known_plan, read_layers
 from silicut.graph import capture
 from silicut.graph.layer_shapes import layer_shapes
 from silicut.graph.onnx_writer import to_onnx
 from silicut.graph.storage import save_network
+from silicut.numerics import save_quantised
 from silicut.records import BadFile, Cache, ConfigError
 from silicut.report.estimate import Estimate
 from silicut.report.terminal_estimate import estimate_view
@@ -40,7 +42,13 @@ def test_resnet18():
     found = estimate(read_layers("resnet18"), OPTIONS, "resnet18")
     assert found.bits == "4/4 bits, ends 8/8"
     assert (found.n_macs, len(found.layers), found.on_host) == (1_814_073_344, 23, ())
-    assert 0 < found.overlapped_cycles < found.in_turn_cycles == sum(layer.cycles for layer in found.layers)
+    assert (
+        0
+        < found.any_split_cycles
+        <= found.overlapped_cycles
+        < found.in_turn_cycles
+        == sum(layer.cycles for layer in found.layers)
+    )
     assert all(layer.n_lut + layer.n_dsp == layer.n for layer in found.layers if layer.kind == "product")
     assert all(layer.cycles >= max(layer.lut_cycles, layer.dsp_cycles, layer.memory_cycles) for layer in found.layers)
     assert found.ms(100_000) == 1
@@ -83,6 +91,26 @@ def test_a_network_from_a_folder_and_a_file(network, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_an_integer_network_from_its_folder(tmp_path):
+    save_quantised(residual("uint4", "int4_narrow"), tmp_path)
+    plan = BitPlan.uniform(4, 4)
+    plan.save(tmp_path / "bits.json")
+    assert known_plan(str(tmp_path)) == plan
+    assert known_plan("resnet20") is None
+    found = estimate(read_layers(str(tmp_path)), EstimateOptions(plan=plan))
+    assert [(layer.name, layer.kind, layer.m, layer.k, layer.n) for layer in found.layers] == [
+        ("conv1", "product", 144, 27, 8),
+        ("depthwise", "depthwise", 144, 9, 8),
+        ("pointwise", "product", 144, 8, 8),
+        ("max_pool", "windows", 36, 9, 8),
+        ("average", "windows", 9, 4, 8),
+        ("conv2", "product", 9, 72, 8),
+        ("global", "windows", 1, 9, 16),
+        ("fc", "product", 1, 16, 10),
+    ]
+    assert found.on_host == ()
+
+
 def test_accelerators(tmp_path):
     path = dataclasses.replace(N3H, name="mine").save(tmp_path / "mine.json")
     assert accelerator(str(path)).name == "mine"
@@ -101,7 +129,10 @@ def test_accelerators(tmp_path):
         (lambda: accelerator("nowhere.json"), "nowhere.json does not exist; check the path"),
         (lambda: device("xc7z045", "pynq-z1"), "board must carry xc7z045, not xc7z020 as pynq-z1 does; leave part out"),
         (lambda: read_layers("nowhere.onnx"), "nowhere.onnx does not exist; check the path"),
-        (lambda: read_layers("."), ". must be a folder of silicut prune: it holds no network.json; give such a folder"),
+        (
+            lambda: read_layers("."),
+            ". must be a folder of silicut prune or quantise: it holds no network.json or integer.json; give such a folder",
+        ),
         (lambda: EstimateOptions(edge_bits=9), "edge_bits must be 2..8, not 9"),
         (
             lambda: estimate([], OPTIONS, "empty"),

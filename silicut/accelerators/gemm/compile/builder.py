@@ -19,6 +19,8 @@ WINDOW_QUEUES = {Unit.LUT: Queue.LUT_WINDOW, Unit.DSP: Queue.DSP_WINDOW, Unit.PO
 RESULT_QUEUES = {Unit.LUT: Queue.LUT_COMPUTE, Unit.DSP: Queue.DSP_COMPUTE, Unit.POST: Queue.POST}
 """The queue that makes the results of each unit."""
 
+_MOST_HELD = 100
+
 
 @dataclass(eq=False)
 class RingPointer:
@@ -35,10 +37,14 @@ class RingPointer:
     next: int = 0
 
     def take(self, n: int) -> int:
-        """Return the first of n neighbouring addresses."""
+        """Return the first of n neighbouring addresses.
+
+        Small requests take a hundredth of the buffer all the same: so many hand-overs at most are under way at a time, which
+        no channel of tokens is too short for.
+        """
         assert n <= self.size
         start = self.next if self.next + n <= self.size else 0
-        self.next = start + n
+        self.next = start + max(n, self.size // _MOST_HELD)
         return start
 
     def take_wrapped(self, n: int) -> int:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from silicut.accelerators.gemm.config import GRANULE
 
+_GROUP = 8
+"""Channels are cut at multiples of it where that is possible."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
@@ -84,6 +87,20 @@ class PartShape:
             yield from [kw * self.n_channels] * kh
         else:
             yield from [self.n_channels] * (kh * kw)
+
+
+    def pieces(self, most: int) -> tuple[int, ...]:
+        """Return its channels cut so that each piece has at most so many, and that none is whole.
+
+        Example:
+            >>> PartShape(64, True).pieces(64), PartShape(24, False).pieces(16)
+            ((32, 32), (16, 8))
+        """
+        n_pieces = max(-(-self.n_channels // most), 2 if self.is_whole else 1)
+        size = -(-self.n_channels // n_pieces)
+        if size > _GROUP and -(-size // _GROUP) * _GROUP <= most:
+            size = -(-size // _GROUP) * _GROUP
+        return tuple(min(size, self.n_channels - start) for start in range(0, self.n_channels, size))
 
 
 def segments_of(parts: Sequence[PartShape], geometry: Geometry) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -206,20 +207,19 @@ def _cut_parts(core: _Core, shape: ProductShape) -> tuple[int, tuple[PartShape, 
     fits = -(-whole // core.word_elements) <= min(core.lhs_depth // core.lhs_planes, core.rhs_depth // core.rhs_lines)
     if fits or max(segments_of(shape.parts, shape.geometry)) <= most:
         return 0, shape.parts
-    channels = max(most // CHANNEL_GROUP * CHANNEL_GROUP, min(most, CHANNEL_GROUP))
-    parts = [piece for part in shape.parts for piece in _cut_shape(part, channels, shape.geometry, most)]
+    parts = [piece for part in shape.parts for piece in _cut_shape(part, shape.geometry, most)]
     if len(parts) > MAX_SLABS:
         raise DoesNotFit(f"{shape.name} reads {len(parts)} parts of slabs, but a table holds {MAX_SLABS}; enlarge the banks")
-    return channels, tuple(parts)
+    return most, tuple(parts)
 
 
-def _cut_shape(part: PartShape, channels: int, geometry: Geometry, most: int) -> Iterator[PartShape]:
-    """Yield a part as it is if its segments have at most `most` elements, else pieces of at most so many channels."""
+def _cut_shape(part: PartShape, geometry: Geometry, most: int) -> Iterator[PartShape]:
+    """Yield a part as it is if its segments have at most `most` elements, else pieces whose segments have."""
     if max(part.segments(geometry)) <= most:
         yield part
         return
-    for start in range(0, part.n_channels, channels):
-        yield PartShape(min(channels, part.n_channels - start), False)
+    for n_channels in part.pieces(most):
+        yield PartShape(n_channels, False)
 
 
 def _k_chunks(core: _Core, segments: Sequence[int], most_words: int) -> Iterator[KChunk]:
@@ -258,7 +258,15 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int, 
     if fits_rhs:
         return False, n_tiles
     most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
-    return False, max(1, min(most, core.rhs_depth // 2 // tile_lines))
+    return False, _in_groups(core, max(1, min(most, core.rhs_depth // 2 // tile_lines)), core.rhs_depth // tile_lines)
+
+
+def _in_groups(core: _Core, tiles: int, most: int) -> int:
+    """Return about so many tiles, at most `most`, if possible with a multiple of 8 filters, so that slabs have no gaps."""
+    group = CHANNEL_GROUP // math.gcd(CHANNEL_GROUP, core.tile_filters)
+    if tiles >= group:
+        return tiles // group * group
+    return group if group <= most else tiles
 
 
 def _group_pixels(core: _Core, n_words: int, keeps_lhs: bool) -> int:
@@ -313,8 +321,9 @@ def _output_ring(
         return sum(row_words(out_width * pitch, bits) for bits in shape.output_bits)
 
     fitting = [n for n in range(1, n_chunks + 1) if words(min(n * filters[1], filters[0])) * out_height <= capacity]
+    whole = [n for n in fitting if n == n_chunks or n * filters[1] % CHANNEL_GROUP == 0]
     if n_chunks > 1 and fitting:
-        return fitting[-1], out_height
+        return (whole or fitting)[-1], out_height
     slab = filters[1] if n_chunks > 1 else filters[0]
     return 1, ring_rows(f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False)
 

@@ -90,7 +90,7 @@ def cut_parts(parts: Sequence[Part], nest: ProductSchedule) -> list[Part]:
     for part in parts:
         shape = PartShape(len(part.channels), part.is_whole)
         fits = max(shape.segments(nest.geometry)) <= nest.longest_segment
-        pieces += [part] if fits else list(part.cut(nest.part_channels))
+        pieces += [part] if fits else list(part.cut(shape.pieces(nest.part_channels)))
     return pieces
 
 

@@ -80,10 +80,12 @@ class Part:
         """Return the same elements as other channels."""
         return replace(self, channels=tuple(channels))
 
-    def cut(self, most: int) -> Iterator[Part]:
-        """Yield it in pieces of at most so many elements."""
-        for start in range(0, len(self.channels), most):
-            yield Part(self.slab, self.first + start, self.channels[start : start + most])
+    def cut(self, sizes: Sequence[int]) -> Iterator[Part]:
+        """Yield it in pieces of so many elements."""
+        start = 0
+        for size in sizes:
+            yield Part(self.slab, self.first + start, self.channels[start : start + size])
+            start += size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,6 +8,7 @@ counts round down where a compiler may choose, so the bound is never above the e
     DSP execute   ceil(m / B) ceil(n / O) ceil(k / word) P'        word = inputs of 4 or 8 bits, P' = cycles of a word
     window        m kernel_height ceil(kernel_width channels a / F), once for each core that has filters
     result        m ceil(n / lanes)
+    banks         half of execute + result + tiles * latency: a tile waits until the last but one has left its accumulators
     vector unit   m ceil(n / lanes) taps
     memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses
 
@@ -42,8 +43,8 @@ class Roofs:
     """Cycles that each unit is busy, one array of the broadcast shape each.
 
     Attributes:
-        lut_execute, lut_window, lut_result: of the bit-serial core.
-        dsp_execute, dsp_window, dsp_result: of the DSP core.
+        lut_execute, lut_window, lut_result, lut_banks: of the bit-serial core.
+        dsp_execute, dsp_window, dsp_result, dsp_banks: of the DSP core.
         vector: of the vector unit.
         memory: of the memory queue.
     """
@@ -51,9 +52,11 @@ class Roofs:
     lut_execute: Cycles
     lut_window: Cycles
     lut_result: Cycles
+    lut_banks: Cycles
     dsp_execute: Cycles
     dsp_window: Cycles
     dsp_result: Cycles
+    dsp_banks: Cycles
     vector: Cycles
     memory: Cycles
 
@@ -65,17 +68,20 @@ class Roofs:
     @property
     def lut(self) -> Cycles:
         """The highest roof of the bit-serial core."""
-        return np.maximum(np.maximum(self.lut_execute, self.lut_window), self.lut_result)
+        return self._highest("lut_")
 
     @property
     def dsp(self) -> Cycles:
         """The highest roof of the DSP core."""
-        return np.maximum(np.maximum(self.dsp_execute, self.dsp_window), self.dsp_result)
+        return self._highest("dsp_")
 
     @property
     def layer(self) -> Cycles:
         """The highest roof: no schedule of the layer is shorter."""
-        highest: Cycles = np.maximum.reduce([self.of(unit) for unit in UNITS])
+        return self._highest("")
+
+    def _highest(self, prefix: str) -> Cycles:
+        highest: Cycles = np.maximum.reduce([self.of(unit) for unit in UNITS if unit.startswith(prefix)])
         return highest
 
     @property
@@ -121,6 +127,8 @@ def _machine(config: GemmConfig) -> dict[str, int]:
         "dsp_word_bits": dsp.n_inputs * 8 if dsp else 0,
         "dsp_cycles_4": dsp.n_tile_cycles(4) if dsp else 1,
         "dsp_cycles_8": dsp.n_tile_cycles(8) if dsp else 1,
+        "lut_latency": lut.latency_cycles if lut else 0,
+        "dsp_latency": dsp.latency_cycles if dsp else 0,
         "lanes": config.n_lanes,
         "fill_bits": config.fill_bits,
         "beat_bits": 8 * memory.bytes_per_cycle,
@@ -146,13 +154,20 @@ def roofs(layers: Any, n_lut: ArrayLike, machine: Any) -> Roofs:
     n_dsp = np.where(layers.is_product, layers.out_channels - n_lut, 0)
     columns = {part: has_dsp * cycles for part, cycles in _depthwise(layers, machine).items()}
     window = layers.is_windows * layers.m * _ceil(layers.out_channels, machine.lanes)
+    lut_execute, lut_result = _lut_execute(layers, n_lut, machine), layers.m * _ceil(n_lut, machine.lanes)
+    dsp_execute = _dsp_execute(layers, n_dsp, machine) + columns["execute"]
+    dsp_result = layers.m * _ceil(n_dsp, machine.lanes) + columns["result"]
+    lut_tiles = _n_tiles(layers, n_lut, machine.lut_rows, machine.lut_columns)
+    dsp_tiles = _n_tiles(layers, n_dsp, machine.dsp_rows, machine.dsp_outputs) + columns["tiles"]
     parts = (
-        _lut_execute(layers, n_lut, machine),
+        lut_execute,
         (n_lut > 0) * _window(layers, layers.a_bits, layers.a_bits, machine),
-        layers.m * _ceil(n_lut, machine.lanes),
-        _dsp_execute(layers, n_dsp, machine) + columns["execute"],
+        lut_result,
+        np.floor((lut_execute + lut_result + lut_tiles * machine.lut_latency) / 2),
+        dsp_execute,
         (n_dsp > 0) * _window(layers, 1, layers.dsp_bits, machine) + columns["window"],
-        layers.m * _ceil(n_dsp, machine.lanes) + columns["result"],
+        dsp_result,
+        np.floor((dsp_execute + dsp_result + dsp_tiles * machine.dsp_latency) / 2),
         window * layers.kernel_height * layers.kernel_width,
         _memory(layers, n_lut, n_dsp, machine),
     )
@@ -198,6 +213,11 @@ def _dsp_execute(layers: Any, n_dsp: Any, machine: Any) -> Any:
         return np.where(n_dsp > 0, _ceil(n_dsp, machine.dsp_outputs) * stripes * cycles, 0)
 
 
+def _n_tiles(layers: Any, n: Any, n_rows: Any, n_filters: Any) -> Any:
+    """Return the tiles of a product, 0 for a core that is not there."""
+    return _ceil(layers.m, np.maximum(n_rows, 1)) * _ceil(n, np.maximum(n_filters, 1))
+
+
 def _window(layers: Any, n_planes: Any, element_bits: Any, machine: Any) -> Any:
     """Return the cycles of filling the banks, each plane (LUT) or all of an element (DSP) at once."""
     bits = element_bits // n_planes
@@ -208,13 +228,15 @@ def _window(layers: Any, n_planes: Any, element_bits: Any, machine: Any) -> Any:
 
 
 def _depthwise(layers: Any, machine: Any) -> dict[str, Any]:
-    """Return the cycles of depthwise layers: execution, filling the banks, results."""
+    """Return the cycles of depthwise layers: execution, filling the banks, results; and their tiles, columns of outputs."""
     taps = layers.kernel_height * _ceil(layers.kernel_width, np.maximum(1, machine.dsp_columns))
     n_columns = (layers.out_width - 1) * layers.stride_x + layers.kernel_width
     blocks = _ceil(layers.out_channels, np.maximum(1, machine.dsp_word_bits // layers.dsp_bits))
     fill = layers.out_height * n_columns * layers.kernel_height
+    steps = _ceil(layers.out_height, np.maximum(1, machine.dsp_rows)) * blocks
     parts = {
-        "execute": _ceil(layers.out_height, np.maximum(1, machine.dsp_rows)) * blocks * n_columns * taps,
+        "execute": steps * n_columns * taps,
+        "tiles": steps * layers.out_width,
         "window": fill * _ceil(layers.out_channels * layers.dsp_bits, machine.fill_bits),
         "result": layers.m * _ceil(layers.out_channels, machine.lanes),
     }

@@ -4,7 +4,7 @@ Three kinds of figures stand apart, because they are not equally sure:
 
 - the *arrays* follow BISMO's model (Umuroglu et al., arXiv 1901.00370 for `BISMO_V2`, arXiv 1806.08862 for `BISMO_V1`),
   fitted by its authors to their builds, and count of memories;
-- the *buffers* are counted: words of 64 bits in blocks of 512 x 72 bits;
+- the *buffers* are counted: words of 64 bits in blocks of memory;
 - the *glue* (moving data, control, post-processing) and all flip-flops are assumptions, to be replaced by synthesis.
 """
 
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from silicut.accelerators.gemm.config import DspCore, GemmConfig, LutCore
 from silicut.targets.parts import Board, Part
 
-_BRAM_DEPTH = 1024
-_BRAM_BITS = 32  # used of the 36 at that depth
-_WIDE_BRAM_DEPTH = 512  # at 72 bits, of which a word of 64 is used
+_BRAM_SHAPES = ((1024, 32), (512, 64))  # words and bits that are used of 36 and 72
+_WORD_BITS = 64  # of a buffer
 _ACCUMULATOR_BITS = 32
+_SLICE_FFS = 48  # of the tree of sums behind a slice
 _N_BANKS = 2  # of accumulators
 _N_LARGEST = 3
 
@@ -176,17 +176,30 @@ def _arrays(config: GemmConfig, model: ArrayModel) -> Iterator[Item]:
 
 def _lut_array(core: LutCore, model: ArrayModel) -> Use:
     """Return look-up tables by the model; a flip-flop for each bit counted (all stages together), two sums a unit."""
-    blocks = core.n_rows * math.ceil(core.lhs_depth / _BRAM_DEPTH) + core.n_columns * math.ceil(core.rhs_depth / _BRAM_DEPTH)
     n_ffs = core.n_rows * core.n_columns * (core.word_bits + _N_BANKS * _ACCUMULATOR_BITS)
-    return Use(model.n_luts(core), n_ffs, 0, core.word_bits // _BRAM_BITS * blocks)
+    return Use(model.n_luts(core), n_ffs, 0, _bank_blocks(core, core.word_bits))
 
 
 def _dsp_array(core: DspCore) -> Use:
     """Return slices with the memories of their operands; flip-flops of the tree of sums and of two sums a filter."""
-    width = math.ceil(core.n_inputs * 8 / _BRAM_BITS)
-    blocks = core.n_rows * math.ceil(core.lhs_depth / _BRAM_DEPTH) + core.n_columns * math.ceil(core.rhs_depth / _BRAM_DEPTH)
     n_sums = core.n_rows * core.n_outputs * _N_BANKS
-    return Use(0, core.n_slices * 48 + n_sums * _ACCUMULATOR_BITS, core.n_slices, width * blocks)
+    n_ffs = core.n_slices * _SLICE_FFS + n_sums * _ACCUMULATOR_BITS
+    return Use(0, n_ffs, core.n_slices, _bank_blocks(core, core.n_inputs * 8))
+
+
+def _bank_blocks(core: LutCore | DspCore, word_bits: int) -> int:
+    """Return the blocks of memory of a core's banks, one for each row and one for each column."""
+    return core.n_rows * _blocks(core.lhs_depth, word_bits) + core.n_columns * _blocks(core.rhs_depth, word_bits)
+
+
+def _blocks(n_words: int, word_bits: int) -> int:
+    """Return the blocks of a memory, deep or wide ones, whichever are fewer.
+
+    Example:
+        >>> _blocks(1024, 128), _blocks(512, 128), _blocks(8192, 64)
+        (4, 2, 16)
+    """
+    return min(math.ceil(word_bits / bits) * math.ceil(n_words / depth) for depth, bits in _BRAM_SHAPES)
 
 
 def _units(config: GemmConfig) -> Iterator[str]:
@@ -198,7 +211,7 @@ def _units(config: GemmConfig) -> Iterator[str]:
 def _buffers(config: GemmConfig) -> Iterator[Item]:
     buffers = config.buffers
     sizes = (buffers.feature_words, buffers.residual_words, buffers.output_words, buffers.table_entries)
-    blocks = sum(math.ceil(size / _WIDE_BRAM_DEPTH) for size in sizes)
+    blocks = sum(_blocks(size, _WORD_BITS) for size in sizes)
     yield from (Item(f"buffers of the {unit}", "buffers", Use(n_bram36=blocks)) for unit in _units(config))
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.cost.bound import layer_columns, machine_columns, roofs
+from silicut.accelerators.gemm.cost.bound import UNITS, layer_columns, machine_columns, roofs
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork
+
+_N_WEIGHTS = 101  # of the means of both cores that are tried
 
 SPLIT_STEP = 8
 """Filters of the bit-serial core come in multiples of this: channels of a slab are padded to it."""
@@ -45,13 +47,35 @@ def best_splits(layers: Sequence[LayerWork], config: GemmConfig) -> NDArray[np.i
     """
     if not layers:
         return np.zeros(0, np.int64)
-    options = [legal_splits(layer, config) for layer in layers]
-    n_options = max(map(len, options))
-    table = np.array([(*split, *[split[-1]] * (n_options - len(split))) for split in options]).T
+    table = _options(layers, config)
     found = roofs(layer_columns(layers), table, machine_columns([config]))
     order = np.lexsort((table, found.lut + found.dsp, found.layer), axis=0)
     best: NDArray[np.int64] = np.take_along_axis(table, order[:1], axis=0)[0]
     return best
+
+
+def _options(layers: Sequence[LayerWork], config: GemmConfig) -> NDArray[np.int64]:
+    """Return the legal splits of all layers as array (options, layers); where there are fewer, the last is repeated."""
+    options = [legal_splits(layer, config) for layer in layers]
+    n_options = max(map(len, options))
+    return np.array([(*split, *[split[-1]] * (n_options - len(split))) for split in options], np.int64).T
+
+
+def bound_of_any_split(layers: Sequence[LayerWork], config: GemmConfig) -> float:
+    """Return cycles below which no network of overlapping layers comes, however its filters are split.
+
+    The longer of two sums is no less than any weighted mean of both, and a mean splits into layers:
+
+        min of max(sum of LUT, sum of DSP) >= max over p of sum over layers of min (p LUT + (1 - p) DSP),  min over splits
+
+    Every other unit has at least its least work of each layer to do.
+    """
+    if not layers:
+        return 0.0
+    found = roofs(layer_columns(layers), _options(layers, config), machine_columns([config]))
+    least = max(float(found.of(unit).min(0).sum()) for unit in UNITS)
+    means = (p * found.lut_execute + (1 - p) * found.dsp_execute for p in np.linspace(0, 1, _N_WEIGHTS))
+    return max(least, *(float(mean.min(0).sum()) for mean in means))
 
 
 def best_split_by(layer: LayerWork, config: GemmConfig, cycles: Callable[[int], float]) -> int:

@@ -44,7 +44,8 @@ class LayerWork:
         n_rows_read: different rows of the input that any window sees.
         n_groups: of channels that filters keep to; of layers that are no products, all.
         a_bits: of the input as it is read.
-        w_bits: of weights; those of the DSP core are widened to 4 or 8.
+        w_bits: of the weights of the bit-serial core.
+        dsp_bits: of both operands in the DSP core, 4 or 8.
         out_bits, copy_bits: of the output and of its copy of fewer bits, 0 without.
         added_bits: of a tensor that is added, 0 without.
         may_be_unrolled: whether the host may write the kernel's rows side by side (the network's input, few channels).
@@ -65,6 +66,7 @@ class LayerWork:
     n_groups: int = 1
     a_bits: int
     w_bits: int = 0
+    dsp_bits: int = 8
     out_bits: int
     copy_bits: int = 0
     added_bits: int = 0
@@ -87,11 +89,6 @@ class LayerWork:
             return 0
         return self.m * self.out_channels * self.k
 
-    @property
-    def dsp_bits(self) -> int:
-        """Width of both operands in the DSP core, 4 or 8."""
-        return 4 if max(self.a_bits, self.w_bits) <= 4 else 8
-
 
 @dataclass(frozen=True)
 class NetworkWork:
@@ -104,6 +101,16 @@ class NetworkWork:
 
     layers: tuple[LayerWork, ...]
     on_host: tuple[str, ...] = ()
+
+
+def dsp_bits(a_bits: int, w_bits: int) -> int:
+    """Return the width in which the DSP core multiplies activations and weights of these widths.
+
+    Example:
+        >>> dsp_bits(3, 4), dsp_bits(4, 5)
+        (4, 8)
+    """
+    return 4 if max(a_bits, w_bits) <= 4 else 8
 
 
 def network_work(shapes: Sequence[LayerShape], plan: BitPlan, outputs: Sequence[str] = ()) -> NetworkWork:
@@ -179,8 +186,9 @@ class _Builder:
         out_bits, copy_bits = self._stored_bits(made.name)
         sizes = dict(zip(("in_channels", "in_height", "in_width"), _sizes(in_shape), strict=True))
         sizes |= dict(zip(("out_channels", "out_height", "out_width"), _sizes(made.out_shape), strict=True))
-        is_weighted = shape.kind in WEIGHTED
-        bits = self.plan.of(shape.name)
+        is_weighted, bits = shape.kind in WEIGHTED, self.plan.of(shape.name)
+        a_bits = bits.activation_bits if is_weighted else self._stored_bits(start.inputs[0])[0]
+        w_bits = 0 if kind is Kind.WINDOWS else bits.weight_bits
         others = [name for name in made.inputs if name != shape.name] if made.kind == "add" else []
         return LayerWork(
             name=shape.name,
@@ -191,8 +199,9 @@ class _Builder:
             stride_x=shape.strides[1],
             n_rows_read=_n_rows_read(shape, in_shape, made.out_shape),
             n_groups=shape.n_groups if kind is Kind.PRODUCT else in_shape[0],
-            a_bits=bits.activation_bits if is_weighted else self._stored_bits(start.inputs[0])[0],
-            w_bits=bits.weight_bits if is_weighted or kind is Kind.DEPTHWISE else 0,
+            a_bits=a_bits,
+            w_bits=w_bits,
+            dsp_bits=dsp_bits(a_bits, w_bits),
             out_bits=out_bits,
             copy_bits=copy_bits,
             added_bits=self._stored_bits(others[-1])[0] if others else 0,

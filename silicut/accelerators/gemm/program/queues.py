@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import NamedTuple
 
 
@@ -114,10 +115,11 @@ COMPUTE_SLOTS = ("stripe", "weights", "output", "residual")
 """Those of COMPUTE."""
 POST_SLOTS = ("rows", "residual", "output")
 """Those of POST."""
-RESULT_SLOTS = frozenset({"output", "residual"})
-"""Those of COMPUTE that its result stage takes and gives; the others belong to its execute stage."""
+RESULT_RESOURCES = frozenset({Resource.OUTPUT, Resource.RESIDUAL})
+"""What the result stage of COMPUTE takes and gives tokens of; the others belong to its execute stage."""
 
 
+@cache
 def channel_of(queue: Queue, slot: str, resource: Resource | None, *, is_wait: bool) -> Channel:
     """Return the channel that a slot of an instruction's header stands for.
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Gemm
 from silicut.accelerators.gemm.program.memory_instructions import Barrier, resource_of
 from silicut.accelerators.gemm.program.program import Program
-from silicut.accelerators.gemm.program.queues import RESULT_SLOTS, UNIT_OF, Channel, Queue, channel_of
+from silicut.accelerators.gemm.program.queues import RESULT_RESOURCES, UNIT_OF, Channel, Queue, channel_of
 from silicut.accelerators.gemm.program.tiles import CoreShape
 from silicut.hardware import Instruction, Starved, Step, starved
 
@@ -23,9 +23,10 @@ def taken(queue: Queue, instruction: Instruction) -> dict[Channel, int]:
     Raises:
         KeyError: a slot of its header means no channel.
     """
+    if not instruction.waits:
+        return {}
     resource = resource_of(instruction) if queue is Queue.MEMORY else None
-    waits = instruction.waits.items()
-    return {channel_of(queue, slot, resource, is_wait=True): count for slot, count in waits if count}
+    return {channel_of(queue, slot, resource, is_wait=True): count for slot, count in instruction.waits.items()}
 
 
 def given(queue: Queue, instruction: Instruction) -> dict[Channel, int]:
@@ -34,13 +35,15 @@ def given(queue: Queue, instruction: Instruction) -> dict[Channel, int]:
     Raises:
         KeyError: a slot of its header means no channel.
     """
+    if not instruction.sends:
+        return {}
     resource = resource_of(instruction) if queue is Queue.MEMORY else None
-    return {channel_of(queue, slot, resource, is_wait=False): 1 for slot in sorted(instruction.sends)}
+    return {channel_of(queue, slot, resource, is_wait=False): 1 for slot in instruction.sends}
 
 
 def is_of_result(channel: Channel) -> bool:
     """Tell whether, in COMPUTE, a channel belongs to the result stage."""
-    return channel.resource.label in RESULT_SLOTS
+    return channel.resource in RESULT_RESOURCES
 
 
 def n_result_tiles(instruction: Instruction, shape: CoreShape) -> int:

@@ -1,5 +1,6 @@
 """Simulates programs: outputs exact to the bit, time exact to the cycle, and what every part of the machine did."""
 
+from silicut.accelerators.gemm.simulate.bit_true import BitTrue
 from silicut.accelerators.gemm.simulate.counters import LayerUse, Roofline, StageCounters
 from silicut.accelerators.gemm.simulate.products import Arithmetic, ExactMatmul
 from silicut.accelerators.gemm.simulate.simulation import Simulation, simulate
@@ -10,6 +11,7 @@ __all__ = [
     "STAGES",
     "Activity",
     "Arithmetic",
+    "BitTrue",
     "ExactMatmul",
     "LayerUse",
     "Occupancy",

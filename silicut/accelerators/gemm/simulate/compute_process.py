@@ -13,7 +13,7 @@ from silicut.accelerators.gemm.program.queues import UNIT_OF, Channel, Queue
 from silicut.accelerators.gemm.program.registers import RegisterFile
 from silicut.accelerators.gemm.program.tokens import given, is_of_result, taken
 from silicut.accelerators.gemm.simulate.durations import array_latency_cycles, tile_cycles
-from silicut.accelerators.gemm.simulate.timeline import Activity, Run
+from silicut.accelerators.gemm.simulate.timeline import Activity, Run, reason
 from silicut.hardware import Instruction
 
 _N_BANKS = 2
@@ -111,35 +111,30 @@ class ComputeProcess:
         return True
 
     def _dispatch(self, instruction: Instruction) -> bool:
-        needs = {c: n for c, n in taken(self._queue, instruction).items() if not is_of_result(c)}
-        tokens = self._run.channels.ready(needs)
-        if tokens is None:
+        takes = taken(self._queue, instruction)
+        needs = {channel: n for channel, n in takes.items() if not is_of_result(channel)}
+        ready = self._meet() if isinstance(instruction, Barrier) else self._run.channels.ready(needs)
+        if ready is None:
             return False
-        ready, wait_for = tokens[0], tokens[1].label if tokens[1] else ""
-        if isinstance(instruction, Barrier):
-            met = self._meet()
-            if met is None:
-                return False
-            ready, wait_for = max(ready, met), "barrier"
-        start = max(self._free, ready)
+        start = max(self._free, ready[0])
         self._run.channels.take(needs, start)
-        self._current = self._begun(instruction, start, wait_for)
-        self._open_result(instruction, self._current)
+        wait = start - self._free
+        self._current = self._begun(instruction, start, wait, reason(instruction, ready[1]) if wait else "")
+        self._open_result(instruction, takes, len(self._current.tiles))
         self._free = start + 1
         return True
 
-    def _meet(self) -> int | None:
+    def _meet(self) -> tuple[int, Channel | None] | None:
         """Return when all queues have met, or None; this one arrives when all its results are written."""
         if self._finishing:
             return None
         self._run.arrivals[self._n_barriers][self._queue] = max(self._free, self._settled)
         met = self._run.met(self._n_barriers)
         self._n_barriers += met is not None
-        return met
+        return None if met is None else (met, None)
 
-    def _begun(self, instruction: Instruction, start: int, wait_for: str) -> _Executing:
-        wait = start - self._free
-        begun = _Executing(start, wait, wait_for if wait else "", [])
+    def _begun(self, instruction: Instruction, start: int, wait: int, wait_for: str) -> _Executing:
+        begun = _Executing(start, wait, wait_for, [])
         if self._registers.take(instruction) or not isinstance(instruction, Gemm | Depthwise):
             return begun
         begun.tiles = tile_cycles(instruction, self._registers, self._unit, self._run.program.config)
@@ -151,11 +146,11 @@ class ComputeProcess:
             begun.needs_bank = True
         return begun
 
-    def _open_result(self, instruction: Instruction, begun: _Executing) -> None:
-        takes = {c: n for c, n in taken(self._queue, instruction).items() if is_of_result(c)}
-        gives = {c: n for c, n in given(self._queue, instruction).items() if is_of_result(c)}
-        if begun.tiles or takes or gives:
-            self._finishing.append(_Finishing(self._next, instruction, takes, gives, deque(), len(begun.tiles)))
+    def _open_result(self, instruction: Instruction, takes: Mapping[Channel, int], n_tiles: int) -> None:
+        takes = {channel: n for channel, n in takes.items() if is_of_result(channel)}
+        gives = {channel: n for channel, n in given(self._queue, instruction).items() if is_of_result(channel)}
+        if n_tiles or takes or gives:
+            self._finishing.append(_Finishing(self._next, instruction, takes, gives, deque(), n_tiles))
 
     def _run_tiles(self, current: _Executing, finishing: _Finishing | None) -> bool:
         """Execute tiles while banks are known to become free; tell whether all are done."""

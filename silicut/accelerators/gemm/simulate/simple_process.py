@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from silicut.accelerators.gemm.program.memory_instructions import Barrier, resource_of
 from silicut.accelerators.gemm.program.post_instructions import Pool
-from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Resource
+from silicut.accelerators.gemm.program.queues import UNIT_OF, Channel, Queue, Resource
 from silicut.accelerators.gemm.program.registers import RegisterFile
 from silicut.accelerators.gemm.program.tokens import given, taken
 from silicut.accelerators.gemm.program.transfers import moved_words
 from silicut.accelerators.gemm.simulate.durations import pool_cycles, window_cycles
-from silicut.accelerators.gemm.simulate.timeline import Activity, Run
+from silicut.accelerators.gemm.simulate.timeline import Activity, Run, reason
 from silicut.hardware import Instruction, MemoryClock
 
 
@@ -37,34 +39,31 @@ class SimpleProcess:
         return self.next > start
 
     def _step(self, instruction: Instruction) -> bool:
-        ready = self._met() if isinstance(instruction, Barrier) else self._tokens(instruction)
+        takes = taken(self._queue, instruction)
+        ready = self._met() if isinstance(instruction, Barrier) else self._run.channels.ready(takes)
         if ready is None:
             return False
-        self._dispatch(instruction, *ready)
+        self._dispatch(instruction, takes, *ready)
         return True
 
-    def _met(self) -> tuple[int, str] | None:
+    def _met(self) -> tuple[int, Channel | None] | None:
         self._run.arrivals[self._n_barriers][self._queue] = max(self._free, self._settled)
         met = self._run.met(self._n_barriers)
         self._n_barriers += met is not None
-        return None if met is None else (met, "barrier")
+        return None if met is None else (met, None)
 
-    def _tokens(self, instruction: Instruction) -> tuple[int, str] | None:
-        tokens = self._run.channels.ready(taken(self._queue, instruction))
-        return None if tokens is None else (tokens[0], tokens[1].label if tokens[1] else "")
-
-    def _dispatch(self, instruction: Instruction, ready: int, wait_for: str) -> None:
+    def _dispatch(self, instruction: Instruction, takes: Mapping[Channel, int], ready: int, last: Channel | None) -> None:
         start = max(self._free, ready)
         channels, wait = self._run.channels, start - self._free
-        channels.take(taken(self._queue, instruction), start)
+        channels.take(takes, start)
         busy = 1 + self._cycles(instruction)
         self._free = start + busy
         end = self._free + self._latency(instruction)
         self._settled = max(self._settled, end)
         channels.send(given(self._queue, instruction), end)
-        self._run.activities.append(
-            Activity(self._queue, self.next, instruction.layer, start, end, busy, wait, wait_for if wait else "")
-        )
+        wait_for = reason(instruction, last) if wait else ""
+        activity = Activity(self._queue.value, self.next, instruction.layer, start, end, busy, wait, wait_for)
+        self._run.activities.append(activity)
 
     def _cycles(self, instruction: Instruction) -> int:
         config = self._run.program.config

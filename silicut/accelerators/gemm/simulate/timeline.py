@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from silicut.accelerators.gemm.program.check import located
+from silicut.accelerators.gemm.program.memory_instructions import Barrier
 from silicut.accelerators.gemm.program.program import Program
-from silicut.accelerators.gemm.program.queues import Queue
+from silicut.accelerators.gemm.program.queues import Channel, Queue
 from silicut.accelerators.gemm.program.tokens import COMPUTE_QUEUES
 from silicut.accelerators.gemm.simulate.channels import Channels
 from silicut.hardware import Instruction
@@ -47,6 +48,13 @@ class Activity(NamedTuple):
     busy: int
     wait: int
     wait_for: str
+
+
+def reason(instruction: Instruction, last: Channel | None) -> str:
+    """Return for what an instruction waited: a barrier, or the channel whose token came last."""
+    if isinstance(instruction, Barrier):
+        return "barrier"
+    return last.label if last else ""
 
 
 class Process(Protocol):

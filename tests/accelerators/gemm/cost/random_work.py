@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import strategies as st
 
 from silicut.accelerators.gemm.config import DspCore, GemmConfig, LutCore, Memory
-from silicut.accelerators.gemm.cost.work import Kind, LayerWork
+from silicut.accelerators.gemm.cost.work import Kind, LayerWork, dsp_bits
 
 
 @st.composite
@@ -20,10 +20,12 @@ def layers(draw, kinds=tuple(Kind)):
     own = {Kind.DEPTHWISE: (channels, channels), Kind.WINDOWS: (channels, 1), Kind.PRODUCT: (n, 1)}[kind]
     rows = {y * stride + i for y in range(out[0]) for i in range(kernel[0])}
     bits = st.integers(1, 8)
+    a_bits, w_bits = draw(bits), 0 if kind is Kind.WINDOWS else draw(bits)
     return LayerWork(
         name="layer", kind=kind, in_channels=channels, in_height=height, in_width=width, out_channels=own[0],
         out_height=out[0], out_width=out[1], kernel_height=kernel[0], kernel_width=kernel[1], stride_x=stride,
-        n_rows_read=len(rows), n_groups=own[1], a_bits=draw(bits), w_bits=0 if kind is Kind.WINDOWS else draw(bits),
+        n_rows_read=len(rows), n_groups=own[1], a_bits=a_bits, w_bits=w_bits,
+        dsp_bits=dsp_bits(a_bits, w_bits),
         out_bits=draw(bits), copy_bits=draw(st.integers(0, 4)), added_bits=draw(st.integers(0, 8)),
         may_be_unrolled=kind is Kind.PRODUCT and draw(st.booleans()),
     )  # fmt: skip

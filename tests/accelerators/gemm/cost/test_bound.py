@@ -1,6 +1,7 @@
 """The lower bound: against loops that do the counting, and what must hold of any model of the machine."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -18,7 +19,7 @@ from silicut.accelerators.gemm.cost.bound import (
     network_bound,
     roofs,
 )
-from silicut.accelerators.gemm.cost.split import best_split_by, best_splits, legal_splits
+from silicut.accelerators.gemm.cost.split import best_split_by, best_splits, bound_of_any_split, legal_splits
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork
 
 few = settings(max_examples=60, deadline=None)
@@ -31,7 +32,7 @@ def parts(n, size):
 
 def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float]:
     """The same roofs, counted piece by piece in plain Python."""
-    found = dict.fromkeys(UNITS, 0)
+    found, tiles = dict.fromkeys(UNITS, 0), {"lut": 0, "dsp": 0}
     lut, dsp, n_pixels, lanes = config.lut, config.dsp, layer.m, config.n_lanes
     filters = {"lut": 0, "dsp": 0}
     if layer.kind is Kind.PRODUCT:
@@ -47,6 +48,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
             return dict.fromkeys(UNITS, math.inf)
         for _ in parts(filters["lut"], lut.n_columns):
             for _ in parts(n_pixels, lut.n_rows):
+                tiles["lut"] += 1
                 found["lut_execute"] += len(parts(k, lut.word_bits)) * layer.a_bits * layer.w_bits
         found["lut_window"] = n_pixels * layer.a_bits * sum(len(parts(run, config.fill_bits)) for run in runs)
         words += filters["lut"] * len(parts(k, lut.word_bits)) * lut.word_bits * layer.w_bits
@@ -55,6 +57,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
             return dict.fromkeys(UNITS, math.inf)
         for _ in parts(filters["dsp"], dsp.n_outputs):
             for _ in parts(n_pixels, dsp.n_rows):
+                tiles["dsp"] += 1
                 found["dsp_execute"] += len(parts(k, dsp.n_word_inputs(layer.dsp_bits))) * dsp.n_tile_cycles(layer.dsp_bits)
         found["dsp_window"] = n_pixels * sum(len(parts(run * layer.dsp_bits, config.fill_bits)) for run in runs)
         words += filters["dsp"] * len(parts(k, dsp.n_word_inputs(layer.dsp_bits))) * 8 * dsp.n_inputs
@@ -64,11 +67,15 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         columns = (layer.out_width - 1) * layer.stride_x + layer.kernel_width
         for _ in parts(layer.out_channels, dsp.n_word_inputs(layer.dsp_bits)):
             for _ in parts(layer.out_height, dsp.n_rows):
+                tiles["dsp"] += layer.out_width
                 found["dsp_execute"] += columns * layer.kernel_height * len(parts(layer.kernel_width, dsp.n_columns))
         fills = len(parts(layer.out_channels * layer.dsp_bits, config.fill_bits))
         found["dsp_window"] = layer.out_height * columns * layer.kernel_height * fills
         found["dsp_result"] = n_pixels * len(parts(layer.out_channels, lanes))
         words += layer.out_channels * layer.kernel_height * layer.kernel_width * layer.dsp_bits
+    for name, core in (("lut", lut), ("dsp", dsp)):
+        latency = tiles[name] * core.latency_cycles if core else 0
+        found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // 2
     if layer.kind is Kind.WINDOWS:
         found["vector"] = n_pixels * len(parts(layer.out_channels, lanes)) * layer.kernel_height * layer.kernel_width
     words = math.ceil(words / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)
@@ -165,11 +172,21 @@ def test_the_best_split_is_the_best_of_all(work, config):
 
 def test_no_layers_have_no_splits():
     assert best_splits([], N3H).shape == (0,)
+    assert bound_of_any_split([], N3H) == 0
+
+
+@few
+@given(st.lists(layers(), min_size=1, max_size=2), configs())
+def test_no_split_is_below_the_bound_of_any(work, config):
+    bound = bound_of_any_split(work, config)
+    every = itertools.product(*(legal_splits(layer, config) for layer in work))
+    best = min(network_bound(work, np.array(n_lut), config) for n_lut in every)
+    assert 0 < bound <= best * (1 + 1e-12)
 
 
 LAYER = LayerWork(
     name="conv", kind=Kind.PRODUCT, in_channels=64, in_height=56, in_width=56, out_channels=64, out_height=56, out_width=56,
-    kernel_height=3, kernel_width=3, n_rows_read=56, a_bits=4, w_bits=4, out_bits=4,
+    kernel_height=3, kernel_width=3, n_rows_read=56, a_bits=4, w_bits=4, dsp_bits=4, out_bits=4,
 )  # fmt: skip
 
 

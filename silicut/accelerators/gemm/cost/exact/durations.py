@@ -8,8 +8,8 @@
     vector unit          pixels * ceil(channels / lanes) * taps                              + start-up
     memory               words of 64 bits
 
-Jobs of a queue are in the order of the steps, so the n-th product of a queue is the n-th step of its core. What the loop nests
-leave open (words of a transfer, parts of a pool) is read off the job.
+Jobs of a queue are in the order of the steps, so the n-th product of a queue is the n-th step of its core. What the loop
+nests leave open (words of a transfer, parts of a pool) is read off the job.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def _pieces(n: int, size: int) -> list[int]:
 def _columns(part: UnitSchedule, geometry: Geometry, config: GemmConfig, *, is_window: bool) -> Iterator[Duration]:
     """Yield the steps of a depthwise layer: chunk of blocks, output rows, block, part of the columns."""
     nest = part.nest
-    assert isinstance(nest, DepthwiseSchedule) and config.dsp is not None
+    assert isinstance(nest, DepthwiseSchedule)
+    assert config.dsp is not None
     (height, width), stride = geometry.kernel, geometry.stride[1]
     column = height * -(-width // config.dsp.n_columns)  # cycles of one column of the input
     for chunk in nest.chunks:

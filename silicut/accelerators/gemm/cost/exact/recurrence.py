@@ -51,7 +51,6 @@ class _Line:
         last: the latest end of anything that it started.
         ends: of each job so far, when it has been executed; of loads, when they left the queue.
         results: of each job so far, when its results are written; of loads, when their data have arrived.
-        x: when the last tile was executed.
         r: when the results of the last two tiles were ready, the older first.
     """
 
@@ -59,7 +58,6 @@ class _Line:
     last: int = 0
     ends: list[int] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
-    x: int = 0
     r: tuple[int, int] = (0, 0)
 
     def done(self, end: int, result: int) -> None:
@@ -69,9 +67,7 @@ class _Line:
         self.results.append(result)
 
 
-def exact_time(
-    schedules: Sequence[LayerSchedule], queues: Mapping[Queue, Sequence[Job]], config: GemmConfig
-) -> ExactTime:
+def exact_time(schedules: Sequence[LayerSchedule], queues: Mapping[Queue, Sequence[Job]], config: GemmConfig) -> ExactTime:
     """Return the time of a compiled network.
 
     Args:
@@ -116,13 +112,14 @@ class _Recurrence:
         return len(line.ends) > start
 
     def _meet(self) -> None:
-        """Let all queues meet at a barrier."""
-        at_barrier = [self.lengths[queue][len(line.ends)] is None for queue, line in self.lines.items()]
+        """Let all queues meet at a barrier, but for those that have no jobs at all."""
+        lines = {queue: line for queue, line in self.lines.items() if self.queues[queue]}
+        at_barrier = [self.lengths[queue][len(line.ends)] is None for queue, line in lines.items()]
         assert all(at_barrier), "a job waits for one behind it"
-        time = max(max(line.free, line.last) for line in self.lines.values()) + 1
+        time = max(max(line.free, line.last) for line in lines.values())
         self.barriers.append(time)
-        for line in self.lines.values():
-            line.done(time, time)
+        for line in lines.values():
+            line.done(time + 1, time + 1)
 
     def _latest(self, found: Sequence[Wait]) -> int:
         return max((self._time(wait) for wait in found), default=0)

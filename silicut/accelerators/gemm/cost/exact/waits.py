@@ -1,7 +1,8 @@
 """Which job waits for which: from the addresses that jobs touch, in the order in which one after the other would be right.
 
-A job that reads waits for whoever wrote there last; one that writes waits for whoever wrote there or has read since. Queues are
-in order, so of each other queue only the latest such job counts, and only if nothing before has waited for it or a later one.
+A job that reads waits for whoever wrote there last; one that writes waits for whoever wrote there or has read since. Queues
+are in order, so of each other queue only the latest such job counts, and only if nothing before has waited for it or a
+later one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.accelerators.gemm.compile.jobs import Access, Job, Memory
-from silicut.accelerators.gemm.program import LoadLookup, LoadResidual, LoadRows, LoadTable, LoadWeights, Queue, Resource, Unit
+from silicut.accelerators.gemm.program import (
+    LoadLookup,
+    LoadResidual,
+    LoadRows,
+    LoadTable,
+    LoadWeights,
+    Queue,
+    Resource,
+    Unit,
+)
 
 _RESOURCE = {
     Memory.FEATURES: Resource.ROWS,
