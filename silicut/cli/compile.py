@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +10,12 @@ from typer import Argument, Option
 
 from silicut.cli.arguments import noting, typed_command
 from silicut.cli.console import print_json, print_rich, progress_bars
-from silicut.records import ConfigError
+from silicut.records import ConfigError, UnsupportedModel
 
 if TYPE_CHECKING:
     from silicut.accelerators.gemm.compile.split import Split
     from silicut.accelerators.gemm.config import GemmConfig
+    from silicut.report.compilation import AssignedOperator
 
 
 def compile(
@@ -44,10 +46,12 @@ def compile(
     config, chosen = _checked(accelerator, clock, split)
     new_folder(out)
     quantised = integer_network(network)
+    rows = what_runs_where(quantised)
     if not json:
         from silicut.report.terminal_compilation import partition_view
 
-        print_rich(partition_view(what_runs_where(quantised)))
+        print_rich(partition_view(rows))
+    _check_host(rows, allow_host)
     options = CompileOptions(split=chosen, has_barriers=barriers, allows_host=allow_host)
     with progress_bars(json) as progress:
         compiled = compile_program(quantised, config, options, label=Label(network, typed_command()), progress=progress)
@@ -58,6 +62,13 @@ def compile(
     from silicut.report.terminal_compilation import compilation_view
 
     print_rich(compilation_view(compiled.record), f"program: {out}   next: silicut simulate {out}")
+
+
+def _check_host(rows: Sequence[AssignedOperator], is_allowed: bool) -> None:
+    """Refuse to leave operators to the host unless that was asked for."""
+    on_host = [f"{row.operator} ({row.kind}) stays on the host: {row.reason}" for row in rows if row.reason]
+    if on_host and not is_allowed:
+        raise UnsupportedModel(on_host, "Let the host execute it with --allow-host, or change the network")
 
 
 def _checked(accelerator: str, clock: float | None, split: str) -> tuple[GemmConfig, Split]:

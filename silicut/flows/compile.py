@@ -70,6 +70,9 @@ class CompiledNetwork:
 def load_compiled(folder: str | Path) -> CompiledNetwork:
     """Read what `CompiledNetwork.save` wrote.
 
+    Args:
+        folder: of silicut compile.
+
     Raises:
         BadFile: a file is missing or damaged, or the files do not belong together.
     """
@@ -174,7 +177,8 @@ def _shared(share: float | None) -> Callable[[ProductShape], int] | None:
 
     def split(shape: ProductShape) -> int:
         """Return the legal number of filters next to the share."""
-        return min(shape.n_filters, round(share * shape.n_filters / CHANNEL_GROUP) * CHANNEL_GROUP)
+        legal = (*range(0, shape.n_filters, CHANNEL_GROUP), shape.n_filters)
+        return min(legal, key=lambda n: abs(n - share * shape.n_filters))
 
     return split
 

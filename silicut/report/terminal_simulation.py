@@ -48,7 +48,9 @@ def frames_text(summary: SimulationSummary) -> str:
 
 def origins(summary: SimulationSummary) -> list[str]:
     """Return where the figures come from, one sentence each."""
-    data = f"with data of {summary.n_images} images" if summary.n_images else "without data, on which no cycle depends"
+    n = summary.n_images
+    images = "one image" if n == 1 else f"{n:,} images"
+    data = f"with data of {images}" if n else "without data, on which no cycle depends"
     return [
         f"Cycles are simulated, {data}; the clock of {summary.clock_hz / 1e6:g} MHz is assumed; every transfer is counted.",
         f"Resources are modelled: the array by {summary.resource_model}, memories counted, glue and flip-flops assumed; "
