@@ -84,7 +84,7 @@ def test_compile_as_json(here, tmp_path, capsys):
     assert captured.err == ""
     assert found == Compilation.load(tmp_path / "program" / "compilation.json").to_json()
     assert (found["clock_hz"], found["has_barriers"]) == (125e6, True)
-    assert [layer["n_lut"] for layer in found["layers"] if layer["n_macs"]][0] == 8
+    assert next(layer["n_lut"] for layer in found["layers"] if layer["name"] == "conv1") == 8
 
 
 def test_simulate_prints_layers_stages_and_what_the_figures_are(here, tmp_path, capsys):
@@ -190,7 +190,10 @@ WRONG = [
         f"accelerator must be one of {ACCELERATORS}, or a file such as mine.json, not 'n4h'",
     ),
     (compile_("--config", "none.json"), "none.json does not exist; check the path"),
-    (compile_("--config", "list.json"), "list.json must be a 'gemm-config/1' record, not None; make it again with this version"),
+    (
+        compile_("--config", "list.json"),
+        "list.json must be a 'gemm-config/1' record, not None; make it again with this version",
+    ),
     (
         compile_("--config", "misspelt.json"),
         "misspelt.json is not a valid gemm-config/1 record (n_lane is unknown, did you mean n_lanes?)",
@@ -245,10 +248,15 @@ WRONG = [
     ),
     (simulate("--clock", "0"), "clock must be above 0 MHz and finite, not 0"),
     (simulate("--out", "full"), "full is not empty and nothing in it was changed; choose a new folder"),
-    (["compare", "prog@verilog", "net"], "executor must be one of reference, pytorch, float, simulator, onnxruntime, not 'verilog'"),
-    (["compare", "prog", "prog@float"], "executor must be one of reference, pytorch, simulator, onnxruntime for an integer network, "
-     "not 'float'"),
-]  # fmt: skip
+    (
+        ["compare", "prog@verilog", "net"],
+        "executor must be one of reference, pytorch, float, simulator, onnxruntime, not 'verilog'",
+    ),
+    (
+        ["compare", "prog", "prog@float"],
+        "executor must be one of reference, pytorch, simulator, onnxruntime for an integer network, not 'float'",
+    ),
+]
 
 
 def content(folder):

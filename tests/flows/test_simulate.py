@@ -1,5 +1,7 @@
 """Runs on the simulated accelerator: the summary adds up, agrees with the simulator, and outputs are the reference's."""
 
+import itertools
+
 import numpy as np
 import pytest
 from integer_networks import images, residual
@@ -92,7 +94,7 @@ def test_no_layer_is_above_its_roofs(run):
 def test_spans_of_a_stage_lie_one_behind_the_other_and_hold_its_work(run):
     for stage in STAGES:
         spans = [span for span in run.summary.spans if span.stage == stage]
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in itertools.pairwise(spans):
             assert before.start <= after.start
         for span in spans:
             assert 0 <= span.start < span.end <= run.summary.cycles
