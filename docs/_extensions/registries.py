@@ -132,6 +132,42 @@ def networks() -> str:
     return table(("network", "what it is", "input", "weights come along"), map(row, registered("networks")))
 
 
+def accelerators() -> str:
+    """Return the builds of the GEMM accelerator by name."""
+    from silicut.accelerators.gemm.config import PRESETS
+
+    def row(config: Any) -> tuple[str, ...]:
+        lut, dsp = config.lut, config.dsp
+        arrays = (
+            f"{lut.n_rows} x {lut.n_columns} units of {lut.word_bits} bits" if lut else "none",
+            f"{dsp.n_slices} slices, {dsp.n_rows} x {dsp.n_inputs} x {dsp.n_outputs} / {dsp.n_passes}" if dsp else "none",
+        )
+        return code(config.name), *arrays, str(config.memory.bytes_per_cycle), f"{config.clock_hz / 1e6:g}"
+
+    headings = ("build", "LUT array", "DSP array", "bytes a cycle of memory", "MHz, assumed")
+    return table(headings, map(row, PRESETS.values()))
+
+
+def instructions() -> str:
+    """Return the instruction set: headers by queue, then every instruction with its loop nest, headers not repeated."""
+    from silicut.accelerators.gemm.program import INSTRUCTIONS
+    from silicut.hardware import documentation
+
+    sections = re.split(r"^(?=##)", documentation(INSTRUCTIONS), flags=re.M)
+    return "".join(_without_header(each) if each.startswith("### ") else each for each in sections)
+
+
+def _without_header(section: str) -> str:
+    """Return the section of an instruction without the fields of the header that its queue's section lists."""
+    left = re.sub(r"^\| [\d:]+ \| (?:queue|opcode|layer|(?:wait|send)_\w+) \|.*\n", "", section, flags=re.M)
+    return re.sub(
+        r"^\| bits \| field \| meaning \|\n\|---\|---\|---\|\n(?!\|)",
+        "No fields but those of the header.\n",
+        left,
+        flags=re.M,
+    )
+
+
 def data() -> str:
     """Return the kinds of data."""
     rows = [(code(f"{e.name}:DIR" if e.needs_folder else e.name), e.summary) for e in registered("data")]
@@ -328,6 +364,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "_networks.md": networks,
     "_data.md": data,
     "_parts.md": parts,
+    "_accelerators.md": accelerators,
+    "_instructions.md": instructions,
     "_errors.md": errors,
     "_latency_model.md": latency_model,
     "_operators.md": operators,
