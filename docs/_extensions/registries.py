@@ -35,10 +35,12 @@ REGISTRIES = {
     "values": "flows.values.VALUES",
 }
 """Where the package keeps what it knows by name."""
-ROOMS = "records graph numerics search training compress targets zoo report flows".split()
+ROOMS = "records graph numerics search training compress targets hardware accelerators zoo report flows".split()
 PUBLIC_MODULES = tuple(
     "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
-    "flows.front flows.summary flows.values report.comparisons report.inspection".split()
+    "flows.front flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
+    "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.simulate "
+    "report.compilation report.simulation".split()
 )
 """Modules whose names are public although their room does not give them away."""
 
@@ -319,6 +321,8 @@ def reference() -> dict[str, str]:
 
 def _own_names(module_name: str) -> list[str]:
     module = importlib.import_module(module_name)
+    if hasattr(module, "__path__"):
+        return list(module.__all__)
     return [
         name for name, thing in vars(module).items() if name[0] != "_" and getattr(thing, "__module__", "") == module_name
     ]

@@ -177,7 +177,7 @@ def _shared(share: float | None) -> Callable[[ProductShape], int] | None:
 
     def split(shape: ProductShape) -> int:
         """Return the legal number of filters next to the share."""
-        legal = (*range(0, shape.n_filters, CHANNEL_GROUP), shape.n_filters)
+        legal: list[int] = [*range(0, shape.n_filters, CHANNEL_GROUP), shape.n_filters]
         return min(legal, key=lambda n: abs(n - share * shape.n_filters))
 
     return split
