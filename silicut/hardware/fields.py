@@ -132,7 +132,7 @@ class Layout:
             ValueError: bits are set above the last field, or the word is wider than the layout.
         """
         if word >> self.n_bits:
-            raise ValueError(f"bits above {self.n_bits - 1} must be 0, not {word >> self.n_bits:#x}")
+            raise ValueError(f"bits from {self.n_bits} up must be 0, not {word >> self.n_bits:#x}")
         values = {}
         for field, low in self.placed:
             value = (word >> low) & ((1 << field.bits) - 1)

@@ -128,7 +128,7 @@ class InstructionSet:
         """Yield what keeps an instruction from being encoded."""
         queue = self.by_name.get(instruction.queue)
         if queue is None or type(instruction) not in queue.layouts:
-            yield f"{instruction.mnemonic} must be in a queue that has it, not in {instruction.queue!r}"
+            yield f"{instruction.mnemonic} must be in a queue that has it, not in {str(instruction.queue)!r}"
             return
         for what, given, known in (("waits", instruction.waits, queue.waits), ("sends", instruction.sends, queue.sends)):
             strange = sorted(set(given) - set(known))

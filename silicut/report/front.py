@@ -124,10 +124,16 @@ class FrontSummary(Record):
         """The stages that any point has, in order."""
         return tuple(dict.fromkeys(stage.name for point in self.points for stage in point.stages))
 
+    @property
+    def how(self) -> str:
+        """How the latencies are known: "measured", or "predicted" for a device elsewhere."""
+        return "predicted" if self.settings.is_predicted else "measured"
+
 
 def front_table(front: FrontSummary) -> Group:
     """Return one row a budget: measured ratio, value beside its bound, accuracy after each stage; sentences below."""
-    table = headed_table("budget", "measured", "95 % interval", "predicted", "value", "at most", *front.stage_names)
+    of_plan = "plan" if front.settings.is_predicted else "predicted"
+    table = headed_table("budget", front.how, "95 % interval", of_plan, "value", "at most", *front.stage_names)
     for point in front.points:
         add_row(table, *_cells(point, front.stage_names))
     where = wording.engine_text(front.settings)

@@ -5,6 +5,8 @@ import html
 import importlib
 import io
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -113,3 +115,18 @@ def test_table_and_csv_say_the_same(finished):
             assert float(row["ratio"]) == point.ratio.ratio
             assert f"{100 * point.ratio.ratio:.1f} %" in text
             assert float(row["accuracy_frac fine-tuned"]) == point.stages[-1].accuracy_frac
+
+
+def test_a_front_for_another_device_says_predicted(finished):
+    from rich.console import Console
+
+    from silicut.report.front_page import render_front
+
+    front = FrontSummary.load(finished / "front.json")
+    points = tuple(replace(point, sentence="") for point in front.points)  # these come from a front that was measured
+    elsewhere = replace(front, settings=replace(front.settings, is_predicted=True), points=points)
+    console = Console(width=200, file=io.StringIO(), highlight=False)
+    console.print(front_table(elsewhere))
+    for text in (console.file.getvalue(), re.sub(r"<style>.*?</style>", "", render_front(elsewhere), flags=re.DOTALL)):
+        assert "predicted" in text
+        assert "measured" not in text

@@ -37,6 +37,7 @@ class LutCore:
         word_bits: bits that a unit takes in a cycle (K); a multiple of 32.
         lhs_depth: words of each of the n_rows banks of activations.
         rhs_depth: words of each of the n_columns banks of weights.
+        n_accumulator_banks: tiles whose sums are held at once: one is computed while others leave; at least 2.
     """
 
     n_rows: int = 8
@@ -44,6 +45,7 @@ class LutCore:
     word_bits: int = 128
     lhs_depth: int = 1024
     rhs_depth: int = 1024
+    n_accumulator_banks: int = 2
 
     @property
     def latency_cycles(self) -> int:
@@ -53,6 +55,7 @@ class LutCore:
     def problems(self) -> Iterator[str]:
         """Yield what is wrong."""
         yield from _too_small(self, "lut", ("n_rows", "n_columns", "lhs_depth", "rhs_depth"))
+        yield from _too_small(self, "lut", ("n_accumulator_banks",), least=2)
         if self.word_bits < 32 or self.word_bits % 32:
             yield f"lut.word_bits must be a multiple of 32, not {self.word_bits}"
 
@@ -70,6 +73,8 @@ class DspCore:
         rhs_depth: words of n_inputs bytes of each of the n_outputs / n_passes banks of weights.
         macs_per_slice_4bit: products of 4 x 4 bits of a slice in a cycle; 2, or 4, which computes two filters at once.
         macs_per_slice_8bit: products of 8 x 8 bits of a slice in a cycle; 1, or 2, which computes two filters at once.
+        n_accumulator_banks: tiles whose sums are held at once, at least 2. Tiles of few words need more, as a bank is taken
+            from the start of a tile to the end of its result; they are small memories of LUTs.
     """
 
     n_rows: int = 1
@@ -80,6 +85,7 @@ class DspCore:
     rhs_depth: int = 1024
     macs_per_slice_4bit: int = 2
     macs_per_slice_8bit: int = 1
+    n_accumulator_banks: int = 8
 
     @property
     def n_columns(self) -> int:
@@ -109,6 +115,7 @@ class DspCore:
         """Yield what is wrong."""
         names = ("n_rows", "n_inputs", "n_outputs", "n_passes", "lhs_depth", "rhs_depth")
         yield from _too_small(self, "dsp", names)
+        yield from _too_small(self, "dsp", ("n_accumulator_banks",), least=2)
         if self.n_passes > 0 and self.n_outputs % self.n_passes:
             yield f"dsp.n_passes must divide n_outputs ({self.n_outputs}), not be {self.n_passes}"
         for name, legal in (("macs_per_slice_4bit", (2, 4)), ("macs_per_slice_8bit", (1, 2))):
@@ -242,7 +249,7 @@ BISMO_ULTRA96 = GemmConfig(
 TINY = GemmConfig(
     name="tiny",
     lut=LutCore(n_rows=2, n_columns=4, word_bits=32, lhs_depth=128, rhs_depth=256),
-    dsp=DspCore(n_rows=1, n_inputs=4, n_outputs=4, n_passes=2, lhs_depth=256, rhs_depth=256),
+    dsp=DspCore(n_rows=1, n_inputs=4, n_outputs=4, n_passes=2, lhs_depth=256, rhs_depth=256, n_accumulator_banks=3),
     memory=Memory(n_ports=1, latency_cycles=8),
     buffers=Buffers(feature_words=512, residual_words=256, output_words=512, table_entries=128),
     n_lanes=2,

@@ -12,12 +12,12 @@ _SIZE = (520, 340)
 
 
 def accuracy_svg(front: FrontSummary) -> str:
-    """Return accuracy after the first and the last stage over the measured ratio as an `<svg>` element.
+    """Return accuracy after the first and the last stage over the ratio as an `<svg>` element.
 
     Raises:
         ToolMissing: matplotlib is not installed.
     """
-    return inline(lambda colours: _accuracy(front, colours), "accuracy", "Accuracy over measured latency")
+    return inline(lambda colours: _accuracy(front, colours), "accuracy", f"Accuracy over {front.how} latency")
 
 
 def value_svg(front: FrontSummary, curve: Curve) -> str:
@@ -48,7 +48,7 @@ def _built(front: FrontSummary) -> list[FrontPoint]:
 
 def _accuracy(front: FrontSummary, colours: Mapping[str, str]) -> Canvas:
     canvas = Canvas(*_SIZE, colours)
-    axes = _axes(canvas, colours, "latency, % of dense, measured", "accuracy, %")
+    axes = _axes(canvas, colours, f"latency, % of dense, {front.how}", "accuracy, %")
     points = [point for point in _built(front) if point.stages]
     dense = 100 * points[0].stages[0].accuracy_frac
     axes.axhline(dense, color=colours["muted"], lw=1.2, ls=(0, (4, 3)))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from silicut.accelerators.gemm.compile.jobs import Access, Job, Memory, Sequence
+from silicut.accelerators.gemm.compile.jobs import Access, Job, Memory, SequentialProgram
 from silicut.accelerators.gemm.compile.memory_image import MemoryImage
 from silicut.accelerators.gemm.compile.order import Effort
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.program import Queue, Unit
+from silicut.accelerators.gemm.program import Queue, Resource, Sync, Unit
 from silicut.accelerators.gemm.program.transfers import moved_words
 from silicut.hardware import Instruction
 
@@ -69,7 +69,7 @@ class Builder:
 
     config: GemmConfig
     image: MemoryImage = field(default_factory=MemoryImage)
-    sequence: Sequence = field(default_factory=Sequence)
+    sequence: SequentialProgram = field(default_factory=SequentialProgram)
     efforts: dict[Job, Effort] = field(default_factory=dict)
     layer: int = 0
 
@@ -112,3 +112,10 @@ class Builder:
         beats = -(-moved_words(instruction, self.config) // self.config.memory.n_ports)
         self.efforts[job] = Effort(execute=beats)
         return job
+
+    def move_table(self, kind: type[Instruction], unit: Unit, accesses: Sequence[Access], **fields: Any) -> None:
+        """Append the transfer of a table, in front of weights; POST, which has none, is told by tokens of rows."""
+        stream = "post.rows" if unit is Unit.POST else f"{unit.label}.weights"
+        self.move(kind, stream, accesses, unit=unit, **fields)
+        if unit is Unit.POST:
+            self.move(Sync, stream, accesses, resource=Resource.ROWS)

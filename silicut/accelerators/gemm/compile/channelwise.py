@@ -19,7 +19,6 @@ from silicut.accelerators.gemm.compile.results import (
     ResultStage,
     make_outputs,
     residual_slabs,
-    stream_of_tables,
 )
 from silicut.accelerators.gemm.compile.rows import ResidualFeeder, RowFeeder, distinct_slabs, rings_of
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, UnitSchedule
@@ -38,8 +37,9 @@ from silicut.accelerators.gemm.program import (
     table_words,
 )
 from silicut.numerics import IntegerFormat
-from silicut.records import UnsupportedModel
+from silicut.records import DoesNotFit
 
+_MAX_LOADS = 8
 Written = list[tuple[Output, list[int]]]
 
 
@@ -55,6 +55,7 @@ class Channelwise:
         epilogue: what follows.
         formats: of the result and of its copy, None for what nobody reads.
         residual: the tensor that is added, in the same order, None without.
+        residual_first: its element that is added to the first one of the output.
         weight: array (c, kh, kw) of a depthwise layer, None in POST.
         bias: array (c,), None without.
         is_max: whether POST takes the largest number of a window, else the sum.
@@ -67,22 +68,14 @@ class Channelwise:
     epilogue: Epilogue
     formats: tuple[IntegerFormat | None, IntegerFormat | None]
     residual: View | None = None
+    residual_first: int = 0
     weight: Array | None = None
     bias: Array | None = None
     is_max: bool = True
 
 
 def emit_channelwise(builder: Builder, layer: Channelwise, schedule: UnitSchedule) -> tuple[Written, Written]:
-    """Append a layer; return what was written of the result and of the copy, each with its channels, in order.
-
-    Raises:
-        UnsupportedModel: what is added has its channels in another order.
-    """
-    if layer.residual is not None and layer.residual.order != layer.view.order:
-        raise UnsupportedModel(
-            [f"{layer.name} adds two tensors whose channels lie in different orders"],
-            "One of the two should be made by a convolution that nothing else reads, which can follow the other's order",
-        )
+    """Append a layer; return what was written of the result and of the copy, each with its channels, in order."""
     kind = _DepthwiseLayer if layer.weight is not None else _PoolLayer
     walk = kind(builder, layer, schedule)
     walk.run()
@@ -116,10 +109,11 @@ class _Walk:
         view = self.layer.residual
         if view is None:
             return None
-        starts = residual_slabs(view, range(len(self.order)), self.layer.name)
+        first = self.layer.residual_first
+        starts = residual_slabs(view, range(first, first + len(self.order)), self.layer.name)
         rings = rings_of(self.builder, Memory.RESIDUAL, self.unit, list(starts), self.rings.residual_rows)
         feeder = ResidualFeeder(self.builder, self.unit, rings, view.height)
-        return ResidualPlace(view=view, first=0, feeder=feeder, starts=starts)
+        return ResidualPlace(view=view, first=first, feeder=feeder, starts=starts)
 
     def lowest_row(self) -> int | None:
         """Return the lowest input row of the step under way."""
@@ -172,11 +166,10 @@ class _Walk:
         size = self.builder.config.buffers.table_entries
         base = self.builder.ring(Memory.TABLE, self.unit).take_wrapped(len(words))
         address = self.builder.image.put(words, "tables")
-        self.builder.move(
+        self.builder.move_table(
             LoadTable,
-            stream_of_tables(self.unit),
+            self.unit,
             list(table_accesses(self.unit, base, len(words), size, is_write=True)),
-            unit=self.unit,
             dram_address=address,
             base=base,
             n_entries=len(words),
@@ -198,7 +191,8 @@ class _DepthwiseLayer(_Walk):
         self.nest = schedule.nest
         operand = operand_of(Unit.DSP, layer.view.format, self.nest.element_bits, layer.pad_value)
         super().__init__(builder, layer, schedule, operand)
-        assert layer.weight is not None and builder.config.dsp is not None
+        assert layer.weight is not None
+        assert builder.config.dsp is not None
         self.dsp = builder.config.dsp
         self.weight = layer.weight
         self.base = 0
@@ -225,7 +219,7 @@ class _DepthwiseLayer(_Walk):
             self.first = elements.start
             self.set_outputs(range(elements.start, self._elements(last[-1]).stop))
             if self.results.residual is not None and number:
-                self.results.set_residual_map(elements.start)
+                self.results.set_residual_map(self.layer.residual_first + elements.start)
         self.table_base, self.table_start = self.table(self._entries(elements)), elements.start
         size = self.builder.config.buffers.table_entries
         self.results.set_requantiser((self.table_base - self.table_start + self.first) % size)
@@ -242,32 +236,41 @@ class _DepthwiseLayer(_Walk):
     def _entries(self, elements: range) -> Array:
         layer, filters = self.layer, self.order[elements.start : elements.stop]
         step = layer.epilogue.requantise
-        assert step is not None and layer.weight is not None
+        assert step is not None
+        assert layer.weight is not None
         sums = taken(layer.weight.reshape(len(layer.weight), -1).sum(axis=1), filters, axis=0)
         bias = folded_bias(sums, layer.bias, filters, layer.pad_value + self.operand.offset) - step.input_zero_point
         return table_words(bias, spread(step.multiplier, filters), spread(step.shift, filters))
 
     def _load_weights(self, blocks: range) -> dict[int, int]:
-        """Load the weights of some blocks; return the first line of each."""
-        base = self.builder.ring(Memory.RHS, self.unit).take(len(blocks) * self.nest.block_lines)
-        lines = {}
-        for i, block in enumerate(blocks):
-            elements = self._elements(block)
-            filters = self.order[elements.start : elements.stop]
-            taps = taken(self.weight, filters, axis=0)
-            words = depthwise_lines(taps, self.nest.element_bits, self.dsp.n_inputs, self.dsp.n_columns)
-            lines[block] = base + i * self.nest.block_lines
-            self.builder.move(
-                LoadWeights,
-                f"{self.unit.label}.weights",
-                [Access(Memory.RHS, self.unit, lines[block], lines[block] + self.nest.block_lines, True)],
-                unit=self.unit,
-                dram_address=self.builder.image.put(words, "weights"),
-                rhs_base=lines[block],
-                n_lines=self.nest.block_lines,
-                n_banks=self.dsp.n_columns,
-            )
-        return lines
+        """Load the weights of some blocks, several at once; return the first line of each."""
+        n_lines = self.nest.block_lines
+        base = self.builder.ring(Memory.RHS, self.unit).take(len(blocks) * n_lines)
+        size = -(-len(blocks) // _MAX_LOADS)
+        for start in range(0, len(blocks), size):
+            part = blocks[start : start + size]
+            self._load_blocks(part, base + start * n_lines)
+        return {block: base + i * n_lines for i, block in enumerate(blocks)}
+
+    def _load_blocks(self, blocks: range, base: int) -> None:
+        words = [self._words(block) for block in blocks]
+        n_lines = len(blocks) * self.nest.block_lines
+        self.builder.move(
+            LoadWeights,
+            f"{self.unit.label}.weights",
+            [Access(Memory.RHS, self.unit, base, base + n_lines, True)],
+            unit=self.unit,
+            dram_address=self.builder.image.put(np.concatenate(words), "weights"),
+            rhs_base=base,
+            n_lines=n_lines,
+            n_banks=self.dsp.n_columns,
+        )
+
+    def _words(self, block: int) -> Array:
+        """Return the lines of a block's weights."""
+        elements = self._elements(block)
+        taps = taken(self.weight, self.order[elements.start : elements.stop], axis=0)
+        return depthwise_lines(taps, self.nest.element_bits, self.dsp.n_inputs, self.dsp.n_columns)
 
     def _step(self, block: int, rows: range, columns: range, needed: range) -> None:
         geometry, (part, channels) = self.layer.geometry, self.nest.blocks[block]
@@ -346,6 +349,12 @@ class _PoolLayer(_Walk):
         if step is None or len(step.multiplier) == 1:
             self.results.set_requantiser(None, bias)
             return
+        size = self.builder.config.buffers.table_entries
+        if len(self.order) > size:
+            raise DoesNotFit(
+                f"the table of POST must hold the {len(self.order)} channels of {self.layer.name}, but has {size} entries; "
+                "enlarge table_entries, or take one factor for all channels"
+            )
         factors = (spread(step.multiplier, self.order), spread(step.shift, self.order))
         biases = np.full(len(self.order), bias - step.input_zero_point)
         self.table_base = self.table(table_words(biases, *factors))

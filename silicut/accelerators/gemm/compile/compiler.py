@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from silicut.accelerators.gemm.compile.builder import Builder
 from silicut.accelerators.gemm.compile.jobs import Job
@@ -15,7 +16,8 @@ from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.tokens import with_tokens
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.program import Barrier, Layer, LoadInstructions, Program, Queue
+from silicut.accelerators.gemm.program import Barrier, Layer, LoadInstructions, Program, Queue, Unit
+from silicut.accelerators.gemm.program.queues import UNIT_OF
 from silicut.graph import Network
 from silicut.numerics import Convolution2d, Linear
 from silicut.records import UnsupportedModel
@@ -115,14 +117,20 @@ def _in_order(builder: Builder, bounds: Sequence[int], has_barriers: bool) -> di
         found = ordered(jobs, builder.efforts, builder.config)
         return {queue: tuple(found[queue]) for queue in Queue}
     queues: dict[Queue, list[Job]] = {queue: [] for queue in Queue}
-    for number, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(bounds)):
         part = jobs[start:stop]
         for job in part:
             job.needs = [need for need in job.needs if need.job.index >= start]
         for queue, own in ordered(part, builder.efforts, builder.config).items():
-            barrier = Job(Barrier(queue=queue, layer=number), (), "", stop)
-            queues[queue] += [*own, barrier]
+            barriers = [Job(Barrier(queue=queue, layer=number), (), "", stop)] if _is_built(queue, builder.config) else []
+            queues[queue] += [*own, *barriers]
     return {queue: tuple(own) for queue, own in queues.items()}
+
+
+def _is_built(queue: Queue, config: GemmConfig) -> bool:
+    """Tell whether a build has what a queue is for."""
+    core = {Unit.LUT: config.lut, Unit.DSP: config.dsp}.get(UNIT_OF.get(queue, Unit.POST), config)
+    return core is not None
 
 
 def _program(builder: Builder, tensors: Tensors, queues: Mapping[Queue, Sequence[Job]]) -> Program:

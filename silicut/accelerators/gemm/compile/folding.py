@@ -98,7 +98,8 @@ def folded_bias(sums: Array, bias: Array | None, filters: Sequence[int], shift: 
     own = np.zeros(len(filters), np.int64)
     if bias is not None:
         own += taken(bias.astype(np.int64), filters, axis=0)
-    return own - shift * sums
+    folded: Array = own - shift * sums
+    return folded
 
 
 def spread(numbers: Array, filters: Sequence[int]) -> Array:

@@ -88,7 +88,6 @@ class PartShape:
         else:
             yield from [self.n_channels] * (kh * kw)
 
-
     def pieces(self, most: int) -> tuple[int, ...]:
         """Return its channels cut so that each piece has at most so many, and that none is whole.
 

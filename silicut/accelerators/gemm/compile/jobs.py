@@ -87,6 +87,7 @@ class Job:
         stream: jobs of MEMORY keep their order within a stream.
         index: in the sequential program.
         needs: what it depends on.
+        queue: that executes it.
     """
 
     instruction: Instruction
@@ -94,11 +95,10 @@ class Job:
     stream: str
     index: int
     needs: list[Dependence] = field(default_factory=list)
+    queue: Queue = field(init=False)
 
-    @property
-    def queue(self) -> Queue:
-        """The queue that executes it."""
-        return Queue(self.instruction.queue)
+    def __post_init__(self) -> None:
+        self.queue = Queue(self.instruction.queue)
 
 
 @dataclass(eq=False, slots=True)
@@ -152,7 +152,7 @@ class _Board:
                 yield span.writer
 
 
-class Sequence:
+class SequentialProgram:
     """The sequential program under construction.
 
     Attributes:
@@ -179,7 +179,7 @@ class Sequence:
             touch = board.write if access.is_write else board.read
             stage = _STAGES.get(access.memory, Stage.EXECUTE)
             for other in touch(job, access.start, access.stop):
-                if other.queue is not job.queue or job.queue is Queue.MEMORY:
+                if other is not job and (other.queue is not job.queue or job.queue is Queue.MEMORY):
                     found.setdefault((other.index, access.memory), Dependence(other, access.memory, stage))
         job.needs = list(found.values())
         return job

@@ -27,7 +27,6 @@ from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.views import View, padded_to_group
 from silicut.accelerators.gemm.program import Unit
 from silicut.numerics import Convolution2d, IntegerFormat, Linear, MaxPool2d, Pad, Slice, SumPool2d
-from silicut.records import UnsupportedModel
 
 Formats = tuple[IntegerFormat | None, IntegerFormat | None]
 
@@ -55,32 +54,55 @@ class LayerCompiler:
             DoesNotFit, UnsupportedModel, ConfigError: see `compile_network`.
         """
         results: tuple[Written, Written] = ([], [])
-        size = (1, 1)
-        for result, size in self._parts(layer):
-            results[0].extend(result[0])
-            results[1].extend(result[1])
+        for output, copy in self._parts(layer):
+            results[0].extend(output)
+            results[1].extend(copy)
         for name, written in zip((layer.epilogue.output, layer.epilogue.copy_output), results, strict=True):
             if name:
-                self.tensors.written(name, written_parts(written), *size)
+                self.tensors.written(name, written_parts(written))
 
-    def _parts(self, layer: FusedLayer) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
-        """Yield what each part of a layer writes, and the size of the output's map."""
+    def _parts(self, layer: FusedLayer) -> Iterator[tuple[Written, Written]]:
+        """Yield what each part of a layer writes."""
         root = layer.roots[0] if layer.roots else None
         if not isinstance(root, Convolution2d | Linear):
-            channelwise = self._pool(layer)
-            yield self._channelwise(channelwise, None, 0), channelwise.geometry.output_size
+            yield self._channelwise(self._pool(layer), None, 0)
         elif isinstance(root, Convolution2d) and root.groups > 1:
             yield from self._grouped(layer, root)
         else:
-            product = self._product(layer, root)
-            yield self._emit(product), product.geometry.output_size
+            yield self._emit(self._product(layer, root))
 
     def _formats(self, epilogue: Epilogue) -> Formats:
         output, copy = epilogue.output, epilogue.copy_output
         return (self.tensors.format(output) if output else None, self.tensors.format(copy) if copy else None)
 
-    def _residual(self, epilogue: Epilogue) -> View | None:
-        return self.tensors[epilogue.residual] if epilogue.residual else None
+    def _residual(self, epilogue: Epilogue, order: Sequence[int] | None = None) -> View | None:
+        """Return what is added, copied to new slabs if it does not lie in whole ones or in another order."""
+        if not epilogue.residual:
+            return None
+        view = self.tensors[epilogue.residual]
+        if view.is_plain and (order is None or view.order == tuple(order)):
+            return view
+        return self._copied(view.reordered(padded_to_group(view.order if order is None else order)), epilogue.residual)
+
+    def _copied(self, view: View, name: str) -> View:
+        """Return a tensor in slabs of its own, which POST makes in the order of a view."""
+        size = (view.height, view.width)
+        copy = Channelwise(
+            name=f"{name} (copied)",
+            view=view,
+            geometry=Geometry(size=size, output_size=size),
+            pad_value=0,
+            epilogue=Epilogue(output=name),
+            formats=(view.format, None),
+        )
+        written, _ = self._channelwise(copy, None, 0)
+        return replace(view, parts=written_parts(written))
+
+    def _in_order_of(self, view: View, residual: View | None) -> View:
+        """Return the input of a layer that keeps the order of channels in the order of what is added."""
+        if residual is None or view.order == residual.order:
+            return view
+        return view.reordered(residual.order)
 
     def _product(self, layer: FusedLayer, root: Convolution2d | Linear) -> Product:
         view = self.tensors[layer.source]
@@ -125,25 +147,23 @@ class LayerCompiler:
         self.schedules.append(schedule)
         return emit_product(self.builder, product, schedule)
 
-    def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[tuple[Written, Written], tuple[int, int]]]:
-        view, dsp = self.tensors[layer.source], self.builder.config.dsp
-        geometry = _geometry_of(root, view)
+    def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[Written, Written]]:
+        dsp, geometry = self.builder.config.dsp, _geometry_of(root, self.tensors[layer.source])
         is_depthwise = root.weight.shape[1] == 1 and root.dilation[1] == 1
         if dsp is not None and is_depthwise and root.weight.shape[3] <= dsp.n_outputs:
-            yield from ((written, geometry.output_size) for written in self._depthwise(layer, root, geometry))
+            yield from self._depthwise(layer, root, geometry)
         else:
-            for product in self._group_products(layer, root, geometry):
-                yield self._emit(product), geometry.output_size
+            yield from map(self._emit, self._group_products(layer, root, geometry))
 
     def _depthwise(self, layer: FusedLayer, root: Convolution2d, geometry: Geometry) -> Iterator[tuple[Written, Written]]:
         """Yield what each filter of the channels writes: the k-th of each channel together."""
-        view, residual = self.tensors[layer.source], self._residual(layer.epilogue)
-        n_each = len(root.weight) // root.groups
-        if residual is not None and n_each > 1:
-            raise UnsupportedModel(
-                [f"{layer.name} adds a tensor to a depthwise convolution of {n_each} filters a channel"],
-                "Keep the addition apart by reading the convolution's result elsewhere as well",
-            )
+        view, n_each = self.tensors[layer.source], len(root.weight) // root.groups
+        if n_each == 1:
+            residual = self._residual(layer.epilogue)
+            view = self._in_order_of(view, residual)
+        else:
+            order = [c * n_each + k if c >= 0 else c for k in range(n_each) for c in view.order]
+            residual = self._residual(layer.epilogue, order)
         for k in range(n_each):
             filters = np.arange(k, len(root.weight), n_each)
             channelwise = Channelwise(
@@ -154,6 +174,7 @@ class LayerCompiler:
                 epilogue=_for_filters(layer.epilogue, filters),
                 formats=self._formats(layer.epilogue),
                 residual=residual,
+                residual_first=k * len(view.order),
                 weight=root.weight[filters, 0].astype(np.int64),
                 bias=None if root.bias is None else root.bias[filters],
             )
@@ -163,17 +184,13 @@ class LayerCompiler:
 
     def _group_products(self, layer: FusedLayer, root: Convolution2d, geometry: Geometry) -> Iterator[Product]:
         """Yield products for a few groups each: filters of other groups' channels are zeros, which fills tiles."""
-        view, residual = self.tensors[layer.source], self._residual(layer.epilogue)
-        n_out, n_in = len(root.weight) // root.groups, root.weight.shape[1]
-        first = 0
-        for groups in self._group_runs(root.groups, n_out):
+        view, n_out, n_in, first = self.tensors[layer.source], len(root.weight) // root.groups, root.weight.shape[1], 0
+        runs = list(self._group_runs(root.groups, n_out))
+        orders = [padded_to_group(range(groups.start * n_out, groups.stop * n_out)) for groups in runs]
+        residual = self._residual(layer.epilogue, [channel for order in orders for channel in order])
+        for groups in runs:
             filters = np.arange(groups.start * n_out, groups.stop * n_out)
             order = padded_to_group(range(len(filters)))
-            if residual is not None and residual.order[first : first + len(order)] != padded_to_group(filters.tolist()):
-                raise UnsupportedModel(
-                    [f"{layer.name} adds a tensor whose channels lie in another order than its groups"],
-                    "Keep the addition apart by reading the convolution's result elsewhere as well",
-                )
             yield Product(
                 name=layer.name,
                 view=view.selected(range(groups.start * n_in, groups.stop * n_in)).trimmed(),
@@ -198,7 +215,8 @@ class LayerCompiler:
         yield from (range(start, min(start + size, n_groups)) for start in range(0, n_groups, size))
 
     def _pool(self, layer: FusedLayer) -> Channelwise:
-        view = self.tensors[layer.source]
+        residual = self._residual(layer.epilogue)
+        view = self._in_order_of(self.tensors[layer.source], residual)
         geometry, pad_value, is_max = _window_of(layer.roots, view)
         return Channelwise(
             name=layer.name,
@@ -207,7 +225,7 @@ class LayerCompiler:
             pad_value=pad_value,
             epilogue=layer.epilogue,
             formats=self._formats(layer.epilogue),
-            residual=self._residual(layer.epilogue),
+            residual=residual,
             is_max=is_max,
         )
 

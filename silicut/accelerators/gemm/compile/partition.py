@@ -317,7 +317,7 @@ class _Steps:
 
     def epilogue(self) -> Epilogue:
         """Return all steps that can be taken."""
-        order = (Requantise, Add, Lookup, Clamp)
+        order: tuple[type[IntegerOperator], ...] = (Requantise, Add, Lookup, Clamp)
         done = -1
         if self.steps:
             done = max(i for i, kind in enumerate(order) if kind.kind in self.steps)

@@ -22,6 +22,8 @@ from silicut.records import DoesNotFit
 
 _MAX_PIECES = 8
 _GROUPS_HELD = 3
+_CHUNKS_HELD = 64
+_MOST_ROWS = 128
 MAX_GEMM_PIXELS, MAX_SLABS = 4095, 128
 
 
@@ -136,7 +138,7 @@ def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wa
         )
     if wants_all and most >= every:
         return every
-    return min(every, max(needed, capacity // 2 // words))
+    return min(every, max(needed, min(capacity // 2 // words, _MOST_ROWS)))
 
 
 def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSchedule:
@@ -145,8 +147,13 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
     Raises:
         DoesNotFit: a buffer is too small even for one stripe of pixels.
     """
-    core = _core(config, unit, shape.activation_bits, shape.weight_bits)
-    part_channels, parts = _cut_parts(core, shape)
+    core, entries = _core(config, unit, shape.activation_bits, shape.weight_bits), config.buffers.table_entries
+    if min(core.tile_filters, shape.n_filters) > entries:
+        raise DoesNotFit(
+            f"the tables must hold the {core.tile_filters} filters of a tile of the {unit.name} core, but have {entries} "
+            "entries; enlarge table_entries"
+        )
+    longest_segment, parts = _cut_parts(core, shape)
     segments = segments_of(parts, shape.geometry)
     chunks = tuple(_k_chunks(core, segments, _most_words(core)))
     n_words = sum(chunk.n_words for chunk in chunks)
@@ -183,8 +190,7 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
         keeps_lhs=keeps_lhs,
         joins_groups=keeps_lhs and min(held) >= geometry.output_size[0] and geometry.n_pixels <= MAX_GEMM_PIXELS,
         geometry=geometry,
-        part_channels=part_channels,
-        longest_segment=_most_words(core) * core.word_elements,
+        longest_segment=longest_segment,
     )
     return UnitSchedule(unit=unit, nest=nest, rings=rings)
 
@@ -201,7 +207,7 @@ def _most_words(core: _Core) -> int:
 
 
 def _cut_parts(core: _Core, shape: ProductShape) -> tuple[int, tuple[PartShape, ...]]:
-    """Return to how many channels parts are cut so that every segment fits a chunk of k (0: none is), and all parts."""
+    """Return the elements of the longest segment, so that each fits a chunk of k (0 for any), and the parts cut for it."""
     most = _most_words(core) * core.word_elements
     whole = sum(segments_of(shape.parts, shape.geometry))
     fits = -(-whole // core.word_elements) <= min(core.lhs_depth // core.lhs_planes, core.rhs_depth // core.rhs_lines)
@@ -254,7 +260,7 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int, 
     weight_bits = shape.n_filters * n_words * core.word_elements * core.weight_bits
     map_bits = shape.geometry.size[0] * shape.geometry.size[1] * sum(shape.slab_pitches) * shape.activation_bits
     if fits_lhs and n_tiles > 1 and not (fits_rhs and weight_bits < map_bits):
-        return True, 1
+        return True, min(max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines), n_tiles)
     if fits_rhs:
         return False, n_tiles
     most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
@@ -277,7 +283,7 @@ def _group_pixels(core: _Core, n_words: int, keeps_lhs: bool) -> int:
 
 def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, chunk_tiles: int, keeps_lhs: bool) -> Rings:
     geometry, buffers = shape.geometry, config.buffers
-    height, (out_height, out_width) = geometry.size[0], geometry.output_size
+    height, out_height = geometry.size[0], geometry.output_size[0]
     rows = geometry.rows_of_stripe(core.stripe_pixels)
     label = f"{core.unit.label} buffer of {shape.name}"
     words = feature_row_words(core.unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, core.element_bits)
@@ -351,12 +357,13 @@ def plan_depthwise(config: GemmConfig, shape: ProductShape, element_bits: int) -
     columns = _columns(dsp.lhs_depth, kh, kw, geometry.stride[1])
     if columns < 1 or block_lines > dsp.rhs_depth:
         raise DoesNotFit(
-            f"{shape.name} needs {kh * kw} words of LHS banks and {block_lines} lines of RHS banks for one window, but the DSP "
-            f"core has {dsp.lhs_depth} and {dsp.rhs_depth}; make them larger"
+            f"{shape.name} needs {kh * kw} words of LHS banks and {block_lines} lines of RHS banks for a window, but the "
+            f"DSP core has {dsp.lhs_depth} and {dsp.rhs_depth}; make them larger"
         )
-    most = min(dsp.rhs_depth // block_lines, config.buffers.table_entries // lanes)
+    widest = max(len(channels) for _, channels in blocks)
+    most = min(dsp.rhs_depth // block_lines, config.buffers.table_entries // widest)
     if most < 1:
-        raise DoesNotFit(f"{shape.name} needs {lanes} entries of the scale table; make table_entries at least so large")
+        raise DoesNotFit(f"{shape.name} needs {widest} entries of the scale table; make table_entries at least so large")
     chunk_blocks = min(len(blocks), most)
     starts = range(0, geometry.output_size[1], columns)
     n_chunks = -(-len(blocks) // chunk_blocks)
@@ -396,7 +403,7 @@ def _plain_rings(
         element_bits: of the feature buffer of the DSP core.
     """
     geometry, buffers = shape.geometry, config.buffers
-    (wanted, n_chunks, chunk_filters), (out_height, out_width) = work, geometry.output_size
+    (wanted, n_chunks, chunk_filters), out_height = work, geometry.output_size[0]
     label = f"{unit.label} buffer of {shape.name}"
     words = feature_row_words(unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, element_bits)
     most_words = buffers.feature_words // max(words, 1)

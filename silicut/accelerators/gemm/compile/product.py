@@ -84,13 +84,13 @@ def part_shapes(parts: Sequence[Part]) -> tuple[PartShape, ...]:
 
 def cut_parts(parts: Sequence[Part], nest: ProductSchedule) -> list[Part]:
     """Return the parts of a view as the schedule cuts them."""
-    if not nest.part_channels:
+    if not nest.longest_segment:
         return list(parts)
     pieces = []
     for part in parts:
         shape = PartShape(len(part.channels), part.is_whole)
         fits = max(shape.segments(nest.geometry)) <= nest.longest_segment
-        pieces += [part] if fits else list(part.cut(shape.pieces(nest.part_channels)))
+        pieces += [part] if fits else list(part.cut(shape.pieces(nest.longest_segment)))
     return pieces
 
 
@@ -126,7 +126,7 @@ def _feeders(builder: Builder, product: Product, schedule: LayerSchedule) -> dic
         rings[unit.unit] = rings_of(builder, Memory.FEATURES, unit.unit, slabs, n_rows, bits)
     if schedule.shares_rows:
         shared = RowFeeder(builder, product.view, product.geometry, rings, is_wide=is_wide)
-        return {unit: shared for unit in rings}
+        return dict.fromkeys(rings, shared)
     return {
         unit: RowFeeder(builder, product.view, product.geometry, {unit: own}, is_wide=is_wide) for unit, own in rings.items()
     }
@@ -460,11 +460,10 @@ class _Table:
 
     def _load(self, filters: range) -> None:
         self.base, self.start = self.builder.ring(Memory.TABLE, self.core.unit).take_wrapped(len(filters)), filters.start
-        self.builder.move(
+        self.builder.move_table(
             LoadTable,
-            f"{self.core.unit.label}.weights",
+            self.core.unit,
             list(self._accesses(filters, is_write=True)),
-            unit=self.core.unit,
             dram_address=self.address + filters.start,
             base=self.base,
             n_entries=len(filters),

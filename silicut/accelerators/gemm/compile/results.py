@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from silicut.accelerators.gemm.program import (
     row_words,
 )
 from silicut.numerics import IntegerFormat, Requantise
-from silicut.records import DoesNotFit, UnsupportedModel
+from silicut.records import DoesNotFit
 
 _MAX_STORE_WORDS = (1 << 15) - 1
 _MAX_RESIDUAL_SLABS = 64
@@ -77,18 +78,12 @@ def residual_slabs(view: View, elements: range, layer: str) -> dict[Stored, int]
         layer: for messages.
 
     Raises:
-        UnsupportedModel: a part begins inside of its slab, or lies twice in the tensor.
         DoesNotFit: they are too many.
     """
     found: dict[Stored, int] = {}
     start = 0
     for part in view.parts:
         if start < elements.stop and start + len(part.channels) > elements.start:
-            if part.first or part.slab in found:
-                raise UnsupportedModel(
-                    [f"{layer} adds a tensor of which a slab is read in part"],
-                    "Tensors that are added must be whole slabs; put slices behind the addition",
-                )
             found[part.slab] = start
         start += len(part.channels)
     if len(found) > _MAX_RESIDUAL_SLABS:
@@ -156,7 +151,7 @@ class ResultStage:
         """
         step = self.epilogue.requantise
         if step is not None and table_base is None:
-            numbers = {"multiplier": int(step.multiplier[0]), "shift": int(step.shift[0])}
+            numbers: dict[str, Any] = {"multiplier": int(step.multiplier[0]), "shift": int(step.shift[0])}
             self.builder.add(SetConstant, self._queue, bias=_wrapped(bias - step.input_zero_point), **numbers)
         self.builder.add(
             SetRequantise,
@@ -273,11 +268,10 @@ class ResultStage:
         if lookup is not None:
             self.lookup = self.builder.ring(Memory.LOOKUP, self.unit).take(1)
             address = self.builder.image.put(lookup_words(lookup.table), "tables")
-            self.builder.move(
+            self.builder.move_table(
                 LoadLookup,
-                stream_of_tables(self.unit),
+                self.unit,
                 [Access(Memory.LOOKUP, self.unit, self.lookup, self.lookup + 1, True)],
-                unit=self.unit,
                 dram_address=address,
                 table=self.lookup,
             )
@@ -301,12 +295,7 @@ class ResultStage:
 _LOWEST, _HIGHEST = -256, 255
 
 
-def stream_of_tables(unit: Unit) -> str:
-    """Return the stream in which tables come: in front of weights, in POST in front of rows, which tell of their arrival."""
-    return "post.rows" if unit is Unit.POST else f"{unit.label}.weights"
-
-
-def _copy_fields(copy: Requantise) -> dict[str, int]:
+def _copy_fields(copy: Requantise) -> dict[str, Any]:
     return {
         "multiplier": int(copy.multiplier[0]),
         "shift": int(copy.shift[0]),

@@ -87,8 +87,7 @@ class ProductSchedule:
         keeps_lhs: whether all stripes stay in the LHS banks.
         joins_groups: whether chunks behind the first take all pixels in one step; only with keeps_lhs.
         geometry: of the layer's windows.
-        part_channels: to so many channels parts of the slab table are cut whose segments are too long; 0 for never.
-        longest_segment: elements of the longest segment that is not.
+        longest_segment: parts of the slab table are cut so that no segment has more elements; 0 for never.
     """
 
     unit: Unit
@@ -109,7 +108,6 @@ class ProductSchedule:
     keeps_lhs: bool
     joins_groups: bool
     geometry: Geometry
-    part_channels: int = 0
     longest_segment: int = 0
 
     @property

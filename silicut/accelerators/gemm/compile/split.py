@@ -72,8 +72,8 @@ def best_split(config: GemmConfig, shape: ProductShape, weight_bits: Mapping[Uni
     def shapes(filters: range, unit: Unit) -> ProductShape:
         return replace(shape, n_filters=len(filters), weight_bits=weight_bits[unit])
 
-    units = split_layer(config, shape.n_filters, shapes, None)
-    return sum(plan.nest.n_filters for plan in units if plan.unit is Unit.LUT)  # type: ignore[union-attr]
+    nests = [plan.nest for plan in split_layer(config, shape.n_filters, shapes, None)]
+    return sum(nest.n_filters for nest in nests if isinstance(nest, ProductSchedule) and nest.unit is Unit.LUT)
 
 
 def legal_splits(config: GemmConfig, n_filters: int) -> list[int]:
@@ -113,10 +113,15 @@ def _choice(config: GemmConfig, n_filters: int, n_lut: int, shapes: Shapes) -> _
 
 
 def core_cycles(config: GemmConfig, plan: UnitSchedule) -> int:
-    """Return the cycles of the busiest of a core's stages."""
-    nest = plan.nest
+    """Return the cycles of the busiest of a core's stages; two banks of accumulators make execution and result wait for
+    each other where tiles are short."""
+    nest, core = plan.nest, config.lut if plan.unit is Unit.LUT else config.dsp
     assert isinstance(nest, ProductSchedule)
-    return max(nest.execute_cycles, nest.expand_cycles(config.fill_bits), nest.result_cycles(config.n_lanes))
+    assert core is not None
+    n_tiles = nest.n_tiles * nest.n_stripes(range(nest.n_pixels))
+    execute, result = nest.execute_cycles, nest.result_cycles(config.n_lanes)
+    in_turn = (execute + result + n_tiles * core.latency_cycles) // 2
+    return max(execute, result, in_turn, nest.expand_cycles(config.fill_bits))
 
 
 def _words(config: GemmConfig, plan: UnitSchedule, shape: ProductShape) -> int:
@@ -143,7 +148,7 @@ def with_shared_rows(plans: tuple[UnitSchedule, ...], height: int) -> tuple[tupl
     nests = [plan.nest for plan in plans]
     assert all(isinstance(nest, ProductSchedule) for nest in nests)
     n_rows = min(plan.rings.feature_rows for plan in plans)
-    for plan, nest in zip(plans, nests, strict=True):
+    for nest in nests:
         assert isinstance(nest, ProductSchedule)
         walks_once = nest.n_passes == 1 or n_rows >= height
         if not walks_once or n_rows < nest.geometry.n_input_rows(nest.geometry.rows_of_stripe(nest.stripe_pixels)):

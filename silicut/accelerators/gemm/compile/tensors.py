@@ -39,9 +39,9 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._views
 
-    def written(self, name: str, parts: tuple[Part, ...], height: int, width: int) -> None:
+    def written(self, name: str, parts: tuple[Part, ...]) -> None:
         """Note where a layer has written a tensor."""
-        format = self.format(name)
+        format, height, width = self.format(name), parts[0].slab.height, parts[0].slab.width
         n_channels = sum(channel != NOTHING for part in parts for channel in part.channels)
         self._views[name] = View(format=format, n_channels=n_channels, height=height, width=width, parts=parts)
 

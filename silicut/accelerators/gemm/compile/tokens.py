@@ -57,7 +57,7 @@ def _give(jobs: Sequence[Job], place: Mapping[Job, int], headers: Mapping[Job, _
     for job in jobs:
         latest: dict[_Slot, Job] = {}
         for need in job.needs:
-            if need.job.queue is job.queue or _arrives_anyway(need, job):
+            if need.job.queue is job.queue:
                 continue
             slot = _slot(need, job)
             if slot not in latest or place[need.job] > place[latest[slot]]:
@@ -67,12 +67,6 @@ def _give(jobs: Sequence[Job], place: Mapping[Job, int], headers: Mapping[Job, _
                 reached[slot] = place[other]
                 headers[job].waits[slot.resource, slot.wait] = 1
                 headers[other].sends.add((slot.resource, slot.send))
-
-
-def _arrives_anyway(need: Dependence, job: Job) -> bool:
-    """Tell whether a table of POST is waited for: MEMORY is in order, and rows that POST waits for come behind it."""
-    is_table = need.memory in (Memory.TABLE, Memory.LOOKUP)
-    return is_table and job.queue is Queue.POST
 
 
 def _slot(need: Dependence, job: Job) -> _Slot:

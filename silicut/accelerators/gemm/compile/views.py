@@ -124,8 +124,32 @@ class View:
         used = tuple(part for part in parts if set(part.channels) != {NOTHING})
         return replace(self, n_channels=len(channels), parts=used)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is made of whole slabs, each once, as what is added must be."""
+        slabs = [part.slab for part in self.parts]
+        return len(set(slabs)) == len(slabs) and all(part.is_whole for part in self.parts)
+
+    def reordered(self, order: Sequence[int]) -> View:
+        """Return the same tensor with its elements in another order.
+
+        Args:
+            order: channels; where it has elements that mean nothing, some element of a slab stands in.
+        """
+        found = {c: (part, i) for part in self.parts for i, c in enumerate(part.channels) if c != NOTHING}
+        runs: list[list[tuple[Part, int, int]]] = []
+        part, i = self.parts[0], -1
+        for channel in order:
+            part, i = found.get(channel, (part, i + 1 if i + 1 < len(part.channels) else 0))
+            if runs and runs[-1][-1][:2] == (part, i - 1):
+                runs[-1].append((part, i, channel))
+            else:
+                runs.append([(part, i, channel)])
+        parts = [Part(run[0][0].slab, run[0][0].first + run[0][1], tuple(c for _, _, c in run)) for run in runs]
+        return replace(self, parts=tuple(parts))
+
     def trimmed(self) -> View:
-        """Return the view without the elements in front of the first and behind the last that mean something, part by part."""
+        """Return the view with each part cut to the elements from the first to the last that mean something."""
         parts = []
         for part in self.parts:
             used = [i for i, channel in enumerate(part.channels) if channel != NOTHING]

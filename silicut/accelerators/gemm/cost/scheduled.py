@@ -1,4 +1,4 @@
-"""What a compiled network has to do, from its schedules: so that the lower bound can stand beside the exact time.
+"""What layers of the compiler have to do: so that the lower bound can stand beside the exact time, and choose its splits.
 
 Here nothing is estimated: channels are counted with their padding, weights in the bits that they need, filters where they
 are.
@@ -6,15 +6,19 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from silicut.accelerators.gemm.compile.geometry import Geometry
+from silicut.accelerators.gemm.compile.geometry import Geometry, segments_of
 from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition
+from silicut.accelerators.gemm.compile.planning import ProductShape
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, LayerSchedule, ProductSchedule
-from silicut.accelerators.gemm.cost.work import Kind, LayerWork
+from silicut.accelerators.gemm.config import GRANULE, GemmConfig
+from silicut.accelerators.gemm.cost.split import best_splits
+from silicut.accelerators.gemm.cost.work import Kind, LayerWork, dsp_bits
 from silicut.accelerators.gemm.program import Unit
 from silicut.graph import Tensor
 from silicut.numerics import IntegerFormat
@@ -38,6 +42,48 @@ def scheduled_work(
     return work, np.array([_n_filters(schedule, Unit.LUT) for schedule in schedules], np.int64)
 
 
+def bound_split(config: GemmConfig) -> Callable[[ProductShape], int]:
+    """Return a function for `CompileOptions.split`: the filters of the LUT core for which the layer's bound is lowest."""
+
+    def n_lut(shape: ProductShape) -> int:
+        return int(best_splits([planned_work(shape)], config)[0])
+
+    return n_lut
+
+
+def planned_work(shape: ProductShape) -> LayerWork:
+    """Return what the filters of a product have to do, as the compiler knows it before it plans."""
+    geometry = shape.geometry
+    n_taps = geometry.kernel[0] * geometry.kernel[1]
+    row_words = geometry.output_size[1] * shape.n_filters
+    return LayerWork(
+        name=shape.name,
+        kind=Kind.PRODUCT,
+        in_channels=sum(segments_of(shape.parts, geometry)) // n_taps,
+        out_channels=shape.n_filters,
+        **_sizes(geometry),
+        a_bits=shape.activation_bits,
+        w_bits=shape.weight_bits,
+        dsp_bits=dsp_bits(shape.activation_bits, shape.weight_bits),
+        out_bits=sum(shape.output_bits),
+        added_bits=-(-shape.residual_row_words // -(-row_words // GRANULE)),
+    )
+
+
+def _sizes(geometry: Geometry) -> dict[str, Any]:
+    """Return the fields of `LayerWork` that windows alone decide."""
+    return {
+        "in_height": geometry.size[0],
+        "in_width": geometry.size[1],
+        "out_height": geometry.output_size[0],
+        "out_width": geometry.output_size[1],
+        "kernel_height": geometry.kernel[0],
+        "kernel_width": geometry.kernel[1],
+        "stride_x": geometry.stride[1],
+        "n_rows_read": _n_rows_read(geometry),
+    }
+
+
 def _work(schedule: LayerSchedule, layer: FusedLayer, tensors: Mapping[str, Tensor]) -> LayerWork:
     geometry, epilogue, nest = schedule.geometry, layer.epilogue, schedule.units[0].nest
     in_channels = out_channels = tensors[layer.source].sizes(1)[1]
@@ -53,15 +99,8 @@ def _work(schedule: LayerSchedule, layer: FusedLayer, tensors: Mapping[str, Tens
         name=layer.name,
         kind=kind,
         in_channels=in_channels,
-        in_height=geometry.size[0],
-        in_width=geometry.size[1],
         out_channels=out_channels,
-        out_height=geometry.output_size[0],
-        out_width=geometry.output_size[1],
-        kernel_height=geometry.kernel[0],
-        kernel_width=geometry.kernel[1],
-        stride_x=geometry.stride[1],
-        n_rows_read=_n_rows_read(geometry),
+        **_sizes(geometry),
         n_groups=groups,
         a_bits=_n_bits(tensors, layer.source),
         w_bits=bits[0],

@@ -6,7 +6,7 @@ tensors allows, a multiple of eight filters or all of them, so the result is opt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,14 +76,3 @@ def bound_of_any_split(layers: Sequence[LayerWork], config: GemmConfig) -> float
     least = max(float(found.of(unit).min(0).sum()) for unit in UNITS)
     means = (p * found.lut_execute + (1 - p) * found.dsp_execute for p in np.linspace(0, 1, _N_WEIGHTS))
     return max(least, *(float(mean.min(0).sum()) for mean in means))
-
-
-def best_split_by(layer: LayerWork, config: GemmConfig, cycles: Callable[[int], float]) -> int:
-    """Return the legal number of filters of the bit-serial core for which a function gives the fewest cycles.
-
-    Args:
-        layer: a product.
-        config: of the machine.
-        cycles: maps a number of filters to the layer's time, such as the exact one.
-    """
-    return min(legal_splits(layer, config), key=cycles)

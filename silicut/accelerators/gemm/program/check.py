@@ -65,7 +65,7 @@ def _queue_problems(program: Program, queue: Queue) -> Iterator[str]:
         if instruction.queue != queue:
             wrong = [f"it must name the queue in which it is, not {instruction.queue}"]
         if program.layers and instruction.layer >= len(program.layers):
-            wrong.append(f"layer must be 0..{len(program.layers) - 1}")
+            wrong.append(f"layer must be 0..{len(program.layers) - 1}, not {instruction.layer}")
         if not wrong:
             file.take(instruction)
             wrong += bound_problems(instruction, file, program.config, program.memory_words)
@@ -79,6 +79,7 @@ def _queue_problems(program: Program, queue: Queue) -> Iterator[str]:
 def _channel_problems(queue: Queue, instruction: Instruction) -> Iterator[str]:
     if isinstance(instruction, Barrier) and (instruction.waits or instruction.sends):
         yield "it must not take or give tokens"
+        return
     try:
         taken(queue, instruction), given(queue, instruction)
     except KeyError as error:

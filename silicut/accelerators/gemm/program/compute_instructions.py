@@ -1,7 +1,8 @@
 """The instructions that multiply. Each has an execute part and a result part.
 
-The results of one tile (LUT: n_rows pixels x n_columns filters; DSP: n_rows pixels x n_outputs filters) lie in one of two
-banks of accumulators while the next tile is computed into the other. `program.result_registers` says what becomes of them.
+The sums of one tile (LUT: n_rows pixels x n_columns filters; DSP: n_rows pixels x n_outputs filters) lie in one of
+n_accumulator_banks banks of accumulators, which are used in turn, while the next tiles are computed into the others.
+`program.result_registers` says what becomes of them.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class Gemm(Instruction):
     registers may stand between these.
 
     Time: execute takes t_k * a * w (LUT) or t_k * n_tile_cycles (DSP) cycles a tile, result n_valid_pixels *
-    ceil(n_valid_filters / n_lanes). Execution of a tile starts when the one before it has been executed and the last but one
-    has left the accumulators; its result starts latency_cycles after its execution, when the result before has ended.
+    ceil(n_valid_filters / n_lanes). Execution of a tile starts when the one before it has been executed and the result of
+    the one n_accumulator_banks before it has ended; its result starts latency_cycles after its execution, when the result
+    before has ended.
     """
 
     mnemonic: ClassVar[str] = "gemm"

@@ -19,12 +19,12 @@ DRAM_BITS = 27
 
 @dataclass(frozen=True, kw_only=True)
 class Barrier(Instruction):
-    """All six queues meet: the k-th barrier of each waits for those of the others.
+    """All queues of the build meet: the k-th barrier of each waits for those of the others.
 
     ::
 
         wait until everything that this queue has started has ended, tokens sent
-        wait until the other five queues have got here too
+        wait until the other queues have got here too
 
     It takes and gives no tokens.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program.instruction_set import INSTRUCTIONS
 from silicut.accelerators.gemm.program.places import TensorPlace, Words
-from silicut.accelerators.gemm.program.queues import Queue
+from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Unit
 from silicut.hardware import Instruction
 from silicut.records import ConfigError
 
@@ -79,6 +79,12 @@ class Program:
                 problems.append(f"{what} must lie in words 0..{self.memory_words - 1}, not end at {address + n_words - 1}")
         if problems:
             raise ConfigError(*problems)
+
+    @property
+    def own_queues(self) -> tuple[Queue, ...]:
+        """The queues that the build has: all but those of a core that it lacks."""
+        lacking = [unit for unit, core in ((Unit.LUT, self.config.lut), (Unit.DSP, self.config.dsp)) if core is None]
+        return tuple(queue for queue in Queue if UNIT_OF.get(queue) not in lacking)
 
     def of(self, queue: Queue) -> tuple[Instruction, ...]:
         """Return the instructions of a queue."""

@@ -24,6 +24,7 @@ class CoreShape:
         n_passes: filters of a tile that share a bank.
         lhs_depth, rhs_depth: words of a bank.
         bank_bits: width of a word.
+        n_accumulator_banks: tiles whose sums are held at once.
     """
 
     n_rows: int
@@ -33,6 +34,7 @@ class CoreShape:
     lhs_depth: int
     rhs_depth: int
     bank_bits: int
+    n_accumulator_banks: int
 
     @classmethod
     def of(cls, unit: Unit, config: GemmConfig) -> CoreShape:
@@ -45,10 +47,12 @@ class CoreShape:
         if unit is Unit.LUT:
             lut = config.lut
             assert lut is not None
-            return cls(lut.n_rows, lut.n_columns, lut.n_columns, 1, lut.lhs_depth, lut.rhs_depth, bits)
+            depths = (lut.lhs_depth, lut.rhs_depth)
+            return cls(lut.n_rows, lut.n_columns, lut.n_columns, 1, *depths, bits, lut.n_accumulator_banks)
         dsp = config.dsp
         assert dsp is not None
-        return cls(dsp.n_rows, dsp.n_outputs, dsp.n_columns, dsp.n_passes, dsp.lhs_depth, dsp.rhs_depth, bits)
+        depths = (dsp.lhs_depth, dsp.rhs_depth)
+        return cls(dsp.n_rows, dsp.n_outputs, dsp.n_columns, dsp.n_passes, *depths, bits, dsp.n_accumulator_banks)
 
     def n_stripes(self, gemm: Gemm | Expand) -> int:
         """Return into how many stripes pixels fall."""

@@ -68,50 +68,45 @@ def _one_stage(program: Program, queue: Queue) -> Iterator[Step]:
     n_barriers = 0
     for i, instruction in enumerate(program.of(queue)):
         if isinstance(instruction, Barrier):
-            yield from _meeting(queue.value, n_barriers, i)
+            yield from _meeting(program, queue, n_barriers, i)
             n_barriers += 1
         yield Step(taken(queue, instruction), given(queue, instruction), i)
 
 
-def _meeting(process: str, number: int, label: int) -> Iterator[Step]:
+def _meeting(program: Program, queue: Queue, number: int, label: int) -> Iterator[Step]:
     """Yield the steps of a barrier: tell all queues, then wait for the word of each."""
-    yield Step({}, {("barrier", number, process, other.value): 1 for other in Queue}, label)
-    yield Step({("barrier", number, other.value, process): 1 for other in Queue}, {}, label)
+    yield Step({}, {("barrier", number, queue, other): 1 for other in program.own_queues}, label)
+    yield Step({("barrier", number, other, queue): 1 for other in program.own_queues}, {}, label)
 
 
 def _two_stages(program: Program, queue: Queue) -> dict[str, list[Step]]:
     """Return the steps of execute and result.
 
-    Execution of a tile needs that the last but one has left the accumulators, and results leave in order once the tokens of
-    their instruction are there. So execution ends only if the result part of the instruction that has the last but two of
-    all tiles so far has begun.
+    Execution of a tile needs that the one n_accumulator_banks before it has left, and results leave in order once the tokens
+    of their instruction are there. So execution of an instruction ends only if the result part of the instruction that has
+    the tile so many before its last one has begun.
     """
     instructions = program.of(queue)
     if not instructions:
         return {}
-    n_tiles = _tiles(program, queue)
-    so_far = list(accumulate(n_tiles))
+    shape = CoreShape.of(UNIT_OF[queue], program.config)
+    so_far = list(accumulate(n_result_tiles(instruction, shape) for instruction in instructions))
     begun, started, executed, ended = ("begun", queue), ("started", queue), ("executed", queue), ("ended", queue)
     execute, result, n_barriers, known = [], [], 0, 0
     for i, instruction in enumerate(instructions):
         takes, gives = taken(queue, instruction), given(queue, instruction)
         if isinstance(instruction, Barrier):
-            execute += [Step({ended: i}, {ended: i}, i), *_meeting(queue.value, n_barriers, i)]
+            execute += [Step({ended: i}, {ended: i}, i), *_meeting(program, queue, n_barriers, i)]
             n_barriers += 1
         execute.append(Step(_part(takes, of_result=False), {started: 1}, i))
         is_open = isinstance(instruction, Gemm) and not instruction.is_last
-        blocking = so_far[i] - (2 if is_open else 3)
+        blocking = so_far[i] - shape.n_accumulator_banks - (0 if is_open else 1)
         needed = bisect_right(so_far, blocking) + 1 if blocking >= 0 else 0
         execute.append(Step({begun: max(0, needed - known)}, {executed: 1, **_part(gives, of_result=False)}, i))
         known = max(known, needed)
         result.append(Step({started: 1, **_part(takes, of_result=True)}, {begun: 1}, i))
         result.append(Step({executed: 1}, {ended: 1, **_part(gives, of_result=True)}, i))
     return {f"{queue} execute": execute, f"{queue} result": result}
-
-
-def _tiles(program: Program, queue: Queue) -> list[int]:
-    shape = CoreShape.of(UNIT_OF[queue], program.config)
-    return [n_result_tiles(instruction, shape) for instruction in program.of(queue)]
 
 
 def _part(tokens: Mapping[Channel, int], *, of_result: bool) -> dict[Channel, int]:

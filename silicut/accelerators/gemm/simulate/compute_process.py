@@ -1,4 +1,4 @@
-"""The queues of two stages in time: execute and result, joined by two banks of accumulators."""
+"""The queues of two stages in time: execute and result, joined by banks of accumulators."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Ge
 from silicut.accelerators.gemm.program.memory_instructions import Barrier
 from silicut.accelerators.gemm.program.queues import UNIT_OF, Channel, Queue
 from silicut.accelerators.gemm.program.registers import RegisterFile
+from silicut.accelerators.gemm.program.tiles import CoreShape
 from silicut.accelerators.gemm.program.tokens import given, is_of_result, taken
 from silicut.accelerators.gemm.simulate.durations import array_latency_cycles, tile_cycles
 from silicut.accelerators.gemm.simulate.timeline import Activity, Run, reason
 from silicut.hardware import Instruction
-
-_N_BANKS = 2
 
 
 @dataclass
@@ -74,7 +73,9 @@ class ComputeProcess:
         self._next = 0
         self._run, self._queue, self._unit = run, queue, UNIT_OF[queue]
         self._instructions = run.program.of(queue)
-        self._latency = array_latency_cycles(self._unit, run.program.config) if self._instructions else 0
+        if self._instructions:
+            self._latency = array_latency_cycles(self._unit, run.program.config)
+            self._n_banks = CoreShape.of(self._unit, run.program.config).n_accumulator_banks
         self._stages = f"{self._unit.label}.execute", f"{self._unit.label}.result"
         self._registers = RegisterFile()
         self._current: _Executing | None = None
@@ -173,8 +174,8 @@ class ComputeProcess:
         return True
 
     def _occupy(self, needs_bank: bool) -> bool:
-        """Wait for the bank of the last tile but one; tell whether it is known when it becomes free."""
-        before = self._n_executed - _N_BANKS
+        """Wait for the next bank; tell whether it is known when it becomes free."""
+        before = self._n_executed - self._n_banks
         if not needs_bank or before < 0:
             return True
         if before >= len(self._results):

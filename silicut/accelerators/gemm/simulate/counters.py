@@ -26,7 +26,7 @@ class StageCounters:
 
     Attributes:
         run: cycles at work, dispatch included.
-        receive: cycles of waiting, by the channel whose token came last; "accumulators" (execute, both banks are full),
+        receive: cycles of waiting, by the channel whose token came last; "accumulators" (execute, all banks are taken),
             "sums" (result, nothing is finished) and "barrier" are no channels.
         idle: cycles after the last instruction.
     """

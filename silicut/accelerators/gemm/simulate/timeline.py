@@ -91,7 +91,7 @@ class Run:
     def met(self, number: int) -> int | None:
         """Return when the last queue has come to a barrier, or None if that is not known yet."""
         arrivals = self.arrivals[number]
-        return max(arrivals.values()) if len(arrivals) == len(Queue) else None
+        return max(arrivals.values()) if len(arrivals) == len(self.program.own_queues) else None
 
 
 @dataclass(frozen=True, eq=False)

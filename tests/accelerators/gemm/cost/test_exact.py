@@ -12,7 +12,9 @@ from silicut.accelerators.gemm.compile import CompileOptions, compile_network
 from silicut.accelerators.gemm.config import N3H, TINY
 from silicut.accelerators.gemm.cost.bound import layer_bounds, network_bound
 from silicut.accelerators.gemm.cost.exact import exact_time
-from silicut.accelerators.gemm.cost.scheduled import scheduled_work
+from silicut.accelerators.gemm.cost.scheduled import bound_split, scheduled_work
+from silicut.accelerators.gemm.cost.split import legal_splits
+from silicut.accelerators.gemm.cost.work import Kind
 from silicut.accelerators.gemm.simulate.timeline import timeline
 from silicut.records import DoesNotFit
 
@@ -115,6 +117,16 @@ def test_neither_tokens_nor_the_compilers_dependences_are_read():
             job.needs = []
             job.instruction = dataclasses.replace(job.instruction, waits={}, sends=frozenset())
     assert exact_time(made.schedules, made.queues, TINY) == before
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_bound_can_choose_the_splits(name):
+    options = CompileOptions(split=bound_split(N3H), allows_host=True)
+    made = compile_network(NETWORKS[name](), N3H, options)
+    work, n_lut = scheduled_work(made.schedules, made.partition)
+    products = [i for i, layer in enumerate(work) if layer.kind is Kind.PRODUCT]
+    assert all(n_lut[i] in legal_splits(work[i], N3H) for i in products)
+    assert exact_time(made.schedules, made.queues, N3H).cycles == timeline(made.program).cycles
 
 
 @pytest.mark.parametrize(

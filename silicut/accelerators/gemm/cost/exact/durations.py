@@ -33,11 +33,15 @@ from silicut.accelerators.gemm.program import (
     Expand,
     ExpandColumns,
     Gemm,
+    LoadInstructions,
     LoadLookup,
+    LoadResidual,
+    LoadRows,
     LoadTable,
     LoadWeights,
     Pool,
     Queue,
+    Store,
     Unit,
 )
 
@@ -108,8 +112,8 @@ def _words(job: Job, config: GemmConfig) -> int:
         return moved.n_entries
     if isinstance(moved, LoadLookup):
         return _LOOKUP_WORDS
-    n_words: int = getattr(moved, "n_words")  # noqa: B009  # every other transfer says so
-    return n_words
+    assert isinstance(moved, LoadRows | LoadResidual | LoadInstructions | Store)
+    return moved.n_words
 
 
 def _bank_bits(unit: Unit, config: GemmConfig) -> int:

@@ -1,0 +1,171 @@
+"""Programs against the integer reference: every tensor that lies in memory, to the bit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from integer_networks import gated, residual
+from random_networks import RandomNetwork, random_config
+
+from silicut.accelerators.gemm.compile import CompileOptions, compile_network
+from silicut.accelerators.gemm.config import N3H, TINY
+from silicut.accelerators.gemm.simulate import simulate
+from silicut.compress.quantisation import BitPlan, LayerBits, find_sites, quantisable
+from silicut.compress.quantisation.calibration import activation_quantisations, histograms
+from silicut.compress.quantisation.lowering import lower
+from silicut.graph import Network, Tensor, capture
+from silicut.numerics import ACCUMULATOR, Convolution2d, IntegerFormat, Requantise, run_integer, to_network_operator
+from silicut.records import ConfigError, DoesNotFit, UnsupportedModel
+from silicut.zoo import network as build
+
+PART = CompileOptions(allows_host=True)  # networks whose last sums nobody requantises end on the host
+LUT_ONLY = dataclasses.replace(N3H, name="lut", dsp=None)
+DSP_ONLY = dataclasses.replace(N3H, name="dsp", lut=None)
+SMALL = dataclasses.replace(
+    TINY, name="small", buffers=dataclasses.replace(TINY.buffers, feature_words=2048, residual_words=1024, output_words=1024)
+)
+
+
+def wrong_tensors(network, config, options=None, seed=0):
+    """Return the tensors in which simulator and reference differ, and how many were compared."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for name in network.inputs:
+        format = IntegerFormat.of(network.tensors[name].dtype)
+        inputs[name] = rng.integers(format.min, format.max + 1, network.tensors[name].sizes(1)).astype(format.dtype)
+    program = compile_network(network, config, options).program
+    images = {name: values.reshape(program.places[name].shape) for name, values in inputs.items()}
+    simulation, expected = simulate(program, images), run_integer(network, inputs)
+    names = [name for name, place in program.places.items() if place.unrolled is None]
+    assert set(program.outputs) <= set(names)
+    got = {name: simulation.tensor(name).reshape(expected[name].shape) for name in names}
+    return [name for name in names if not np.array_equal(got[name], expected[name])], len(names)
+
+
+def quantised(name, bits, size):
+    """The integer network of a network of the zoo with random weights."""
+    torch.manual_seed(0)
+    images = torch.randn(1, 1 if name == "lenet5" else 3, size, size)
+    sites = find_sites(quantisable(capture(build(name).eval(), images)))
+    plan = BitPlan(default=LayerBits(*bits))
+    activations = activation_quantisations(sites, plan, histograms(sites.network, list(sites.limits), [images]))
+    return lower(sites, plan, activations).network
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_random_networks_on_random_builds(seed):
+    config = {0: N3H, 1: TINY}.get(seed % 4) or random_config(seed)
+    options = CompileOptions(has_barriers=seed % 3 == 0)
+    assert wrong_tensors(RandomNetwork(seed).network, config, options, seed)[0] == []
+
+
+@pytest.mark.parametrize("config", [N3H, TINY, LUT_ONLY, DSP_ONLY], ids=lambda config: config.name)
+@pytest.mark.parametrize(("activations", "rounding"), [("uint8", "half_even"), ("int8", "half_away"), ("uint4", "floor")])
+def test_the_residual_network_of_all_zero_points(config, activations, rounding):
+    network = residual(activations, "int4_narrow", rounding=rounding).network
+    assert wrong_tensors(network, config, PART) == ([], 9)  # a, b, sum, clamped, means, d, joined, e, flat
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "size", "config"),
+    [
+        ("lenet5", (4, 4), 28, TINY),
+        ("lenet5", (8, 8), 28, N3H),
+        ("resnet8", (4, 4), 32, SMALL),
+        ("resnet20", (4, 4), 32, LUT_ONLY),
+        ("resnet20", (8, 8), 32, N3H),
+        ("resnet18", (3, 4), 64, N3H),
+        ("resnet18", (8, 8), 32, DSP_ONLY),
+        ("mobilenet-v2", (4, 4), 32, N3H),
+        ("densenet121", (8, 8), 32, N3H),
+        ("vgg16-bn-cifar", (2, 3), 32, N3H),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_networks_of_the_zoo(name, bits, size, config):
+    wrong, n_compared = wrong_tensors(quantised(name, bits, size), config)
+    assert wrong == []
+    assert n_compared > 5
+
+
+@pytest.mark.parametrize("weight_bits", range(1, 9))
+@pytest.mark.parametrize("activation", ["uint1", "int2", "uint3", "int4", "uint5", "int6", "uint7", "int8", "uint8"])
+def test_all_widths_on_both_cores(weight_bits, activation):
+    """Both cores at once, extremes included, on a layer whose map is wider than a stripe and whose k fills no word."""
+    rng, (a, w) = np.random.default_rng(weight_bits), (IntegerFormat.of(activation), IntegerFormat(weight_bits))
+    weight = rng.integers(w.min, w.max + 1, (16, 5, 3, 3)).astype(np.int8)
+    weight[0], weight[15] = w.min, w.max
+    layer = {"input_format": a, "weight_format": w, "input_zero_point": a.max, "padding": (1, 0, 2, 1)}
+    conv = Convolution2d(weight=weight, bias=np.arange(16) * 99 - 700, **layer)
+    factor = 200 / (conv.bounds.partial + 1)
+    step = Requantise.by([factor], input_format=ACCUMULATOR, output_format=IntegerFormat(8), output_zero_point=-3)
+    operators, parameters = zip(
+        to_network_operator(conv, "conv", ["x"], "sums"), to_network_operator(step, "step", ["sums"], "y"), strict=True
+    )
+    shapes = {"x": ((-1, 5, 4, 6), a.name), "sums": ((-1, 16, 5, 5), "int32"), "y": ((-1, 16, 5, 5), "int8")}
+    tensors = {name: Tensor(*given) for name, given in shapes.items()}
+    network = Network(("x",), ("y",), "tensor", tensors, operators, parameters[0] | parameters[1], frozenset())
+    assert wrong_tensors(network, TINY, CompileOptions(split={"conv": 8}), weight_bits) == ([], 1)
+
+
+def test_filters_go_where_they_are_told():
+    network = quantised("resnet8", (4, 4), 32)
+    layers = [layer.name for layer in compile_network(network, N3H).schedules if layer.units[0].unit.name != "POST"]
+    split = dict.fromkeys(layers, 8)
+    options = CompileOptions(split=split)
+    n_lut = [
+        sum(unit.nest.n_filters for unit in layer.units if unit.unit.name == "LUT")
+        for layer in compile_network(network, N3H, options).schedules
+        if layer.name in split
+    ]
+    assert n_lut == [8] * len(layers)
+    assert wrong_tensors(network, N3H, options)[0] == []
+
+
+def test_an_illegal_split_is_refused():
+    network = residual().network
+    with pytest.raises(ConfigError, match=r"^split of conv1 must be one of 0, 8, not 5$"):
+        compile_network(network, N3H, CompileOptions(split={"conv1": 5}, allows_host=True))
+
+
+def test_inputs_may_be_packed_by_the_host_or_not():
+    network = residual().network
+    packed, plain = (
+        compile_network(network, N3H, dataclasses.replace(PART, unrolls_input=unrolls)).program.places["x"]
+        for unrolls in (True, False)
+    )
+    assert packed.unrolled is not None
+    assert packed.unrolled.n_taps == 3
+    assert plain.unrolled is None
+    assert wrong_tensors(network, N3H, dataclasses.replace(PART, unrolls_input=False)) == ([], 10)  # and x
+
+
+def test_what_the_host_must_do_is_refused_or_handed_over():
+    network = gated().network
+    with pytest.raises(UnsupportedModel) as raised:
+        compile_network(network, N3H)
+    assert "product (multiply) stays on the host: the accelerator has no multiply" in str(raised.value)
+    compiled = compile_network(network, N3H, CompileOptions(allows_host=True))
+    assert compiled.program.outputs == ("gate",)
+    assert wrong_tensors(network, N3H, CompileOptions(allows_host=True))[0] == []
+
+
+def test_a_build_that_is_too_small_says_which_buffer():
+    buffers = dataclasses.replace(TINY.buffers, feature_words=16)
+    with pytest.raises(DoesNotFit) as raised:
+        compile_network(residual().network, dataclasses.replace(TINY, buffers=buffers), PART)
+    assert str(raised.value) == (
+        "the feature dsp buffer of depthwise must hold 3 rows of 16 words, but has 16; enlarge it to 48 words, "
+        "or take fewer channels, bits or pixels"
+    )
+
+
+def test_barriers_take_longer_and_change_no_number():
+    network = residual().network
+    overlapped, apart = (
+        simulate(compile_network(network, N3H, dataclasses.replace(PART, has_barriers=has)).program).cycles
+        for has in (False, True)
+    )
+    assert overlapped < apart
+    assert wrong_tensors(network, N3H, dataclasses.replace(PART, has_barriers=True))[0] == []
