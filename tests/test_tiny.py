@@ -132,6 +132,7 @@ def compiled_and_simulated(quantised: Path, images: np.ndarray, n_products: int,
         found = silicut.compare(load_quantised(quantised), compiled, images[:2])
         assert found.first is None
         assert compiled.program.outputs[0] in {each.tensor for each in found.integers}
+    assert compiled.record.network == str(quantised)
     assert {layer.name: layer.n_lut for layer in compiled.record.layers}["stem"] == 8
 
     folder = compiled.save(tmp_path / "compiled")

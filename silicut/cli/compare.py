@@ -61,6 +61,8 @@ def _check(spec: str) -> None:
     path = Path(subject)
     if subject.endswith(".onnx") and not path.is_file():
         raise BadFile(f"{path} does not exist; check the path")
+    if path.is_file() and path.suffix == ".gemm":
+        raise BadFile(f"{path} is a program alone, without what its integers mean; give the folder of silicut compile")
     if path.is_dir() and not (path / "integer.json").exists():
         raise BadFile(f"{path} is no folder of silicut quantise: it holds no integer.json; give ONNX files or such folders")
 

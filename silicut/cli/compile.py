@@ -39,7 +39,7 @@ def compile(
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Make a program for the GEMM accelerator of an integer network, after a report of what runs where."""
-    from silicut.flows.compile import CompileOptions, compile_program, integer_network, what_runs_where
+    from silicut.flows.compile import CompileOptions, compile_program, integer_network, name_of, what_runs_where
     from silicut.flows.quantise import new_folder
     from silicut.flows.summary import Label
 
@@ -54,7 +54,9 @@ def compile(
     _check_host(rows, allow_host)
     options = CompileOptions(split=chosen, has_barriers=barriers, allows_host=allow_host)
     with progress_bars(json) as progress:
-        compiled = compile_program(quantised, config, options, label=Label(network, typed_command()), progress=progress)
+        compiled = compile_program(
+            quantised, config, options, label=Label(name_of(network), typed_command()), progress=progress
+        )
     compiled.save(out)
     if json:
         print_json(compiled.record.to_json())

@@ -18,7 +18,7 @@ from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program import Program, Unit
 from silicut.accelerators.gemm.program.files import load_program, program_hash, save_program
 from silicut.flows.estimate import accelerator as configured
-from silicut.flows.quantise import Quantised, new_folder
+from silicut.flows.quantise import SUMMARY_FILE, Quantised, new_folder
 from silicut.flows.summary import Label, versions
 from silicut.numerics import (
     Convolution2d,
@@ -32,6 +32,7 @@ from silicut.numerics.onnx import from_qdq, from_qonnx, is_qonnx
 from silicut.numerics.quantised_files import STRUCTURE_FILE
 from silicut.records import BadFile, ConfigError, Progress, Tracker, read_json, silent
 from silicut.report.compilation import AssignedOperator, Compilation, CompiledLayer
+from silicut.report.quantisation import QuantisationSummary
 
 __all__ = ["CompileOptions", "CompiledNetwork", "compile_program", "load_compiled"]
 
@@ -115,7 +116,7 @@ def compile_program(
     tracker = Tracker(progress, "compile", 1)
     compiled = compile_network(quantised.network, config, options)
     tracker.step(f"{compiled.program.n_instructions:,} instructions")
-    name = label or Label(str(network) if isinstance(network, str | Path) else "network", "")
+    name = label or Label(name_of(network) if isinstance(network, str | Path) else "network", "")
     return CompiledNetwork(program=compiled.program, record=_record(compiled, quantised, options, name), network=quantised)
 
 
@@ -147,6 +148,16 @@ def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> Quant
             f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file"
         )
     return from_qonnx(path) if is_qonnx(path) else from_qdq(path)
+
+
+def name_of(path: str | Path) -> str:
+    """Return what a person calls the network of a folder or file: the name that it was quantised by, else the path.
+
+    Raises:
+        BadFile: the folder's summary is damaged.
+    """
+    summary = Path(path) / SUMMARY_FILE
+    return (QuantisationSummary.load(summary).network if summary.is_file() else "") or str(path)
 
 
 def read_split(text: str) -> Split:

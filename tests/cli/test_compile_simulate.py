@@ -28,6 +28,8 @@ def work(tmp_path_factory):
     save_quantised(gated(), folder / "gated")
     (folder / "qdq.onnx").write_bytes(to_qdq(residual()).SerializeToString())
     (folder / "text.onnx").write_text("no network")
+    save_quantised(residual(), folder / "damaged")
+    (folder / "damaged" / "summary.json").write_text("{}")
     (folder / "net.pt").write_text("weights")
     (folder / "empty").mkdir()
     (folder / "full").mkdir()
@@ -182,8 +184,8 @@ WRONG = [
     ),
     (
         ["compile", "net", "--accelerator", "tiny", "--out", "out"],
-        "fc (linear) stays on the host: its sums must be read by one requantiser alone and be no output. Let the host execute "
-        "it with --allow-host, or change the network",
+        "fc (linear) stays on the host: its sums must be read by one requantiser alone and be no output. Let the host "
+        "execute it with --allow-host, or change the network",
     ),
     (
         compile_("--accelerator", "n4h"),
@@ -231,7 +233,8 @@ WRONG = [
     (simulate("--inputs", "loud.npy"), "images must hold uint8 (0..255), not numbers of 999..999"),
     (
         simulate("--inputs", "float.npy", program="alone.gemm"),
-        "images must be integers for a program file alone; give the folder of silicut compile, which knows what they stand for",
+        "images must be integers for a program file alone; give the folder of silicut compile, which knows what they stand "
+        "for",
     ),
     (
         simulate("--inputs", "digits"),
@@ -251,6 +254,14 @@ WRONG = [
     (
         ["compare", "prog@verilog", "net"],
         "executor must be one of reference, pytorch, float, simulator, onnxruntime, not 'verilog'",
+    ),
+    (
+        ["compare", "net", "alone.gemm@simulator"],
+        "alone.gemm is a program alone, without what its integers mean; give the folder of silicut compile",
+    ),
+    (
+        compile_(network="damaged"),
+        "damaged/summary.json must be a 'quantisation_summary/1' record, not None; make it again with this version",
     ),
     (
         ["compare", "prog", "prog@float"],
