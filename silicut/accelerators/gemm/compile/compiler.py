@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from silicut.accelerators.gemm.compile.builder import Builder
+from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.jobs import Job
 from silicut.accelerators.gemm.compile.layers import LayerCompiler
 from silicut.accelerators.gemm.compile.order import Effort, ordered
-from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition, partition
+from silicut.accelerators.gemm.compile.partition import Partition, partition
 from silicut.accelerators.gemm.compile.schedule import LayerSchedule
 from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.tensors import Tensors
@@ -31,12 +32,15 @@ class CompileOptions:
 
     Attributes:
         split: filters of the LUT core of each layer, by name or by a function of the layer's shape; None for the best.
+        filter_orders: by layer, its filters in the order in which they are written, the LUT core's first: which filters go to
+            which core. Layers that add a tensor follow the order of that tensor, grouped convolutions their groups.
         has_barriers: whether all queues meet behind each layer.
         unrolls_input: whether the host packs an input of few channels column by column.
         allows_host: whether operators may stay on the host; what they read becomes an output of the program.
     """
 
     split: Split = None
+    filter_orders: Mapping[str, Sequence[int]] = field(default_factory=dict)
     has_barriers: bool = False
     unrolls_input: bool = True
     allows_host: bool = False
@@ -70,7 +74,7 @@ def compile_network(network: Network, config: GemmConfig, options: CompileOption
     Raises:
         UnsupportedModel: an operator would have to stay on the host, or channels lie in orders that cannot be added.
         DoesNotFit: a buffer is too small for a layer; the message says for which and how large it must be.
-        ConfigError: a split is illegal.
+        ConfigError: a split or an order of filters is illegal.
     """
     options = options or CompileOptions()
     parts = partition(network)
@@ -79,7 +83,7 @@ def compile_network(network: Network, config: GemmConfig, options: CompileOption
     tensors = Tensors(parts, builder.image, options.unrolls_input)
     for name in network.inputs:
         _ = tensors[name]
-    compiler = LayerCompiler(builder, tensors, options.split, [])
+    compiler = LayerCompiler(builder, tensors, options.split, options.filter_orders)
     starts = []
     for number, layer in enumerate(parts.layers):
         builder.layer = number

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from silicut.accelerators.gemm.compile.builder import Builder
-from silicut.accelerators.gemm.compile.channelwise import Channelwise, Written, emit_channelwise
+from silicut.accelerators.gemm.compile.channelwise import Channelwise, Written
+from silicut.accelerators.gemm.compile.depthwise import DepthwiseWalk
 from silicut.accelerators.gemm.compile.folding import Array, weight_width
+from silicut.accelerators.gemm.compile.fused import Epilogue, FusedLayer
 from silicut.accelerators.gemm.compile.geometry import Geometry
-from silicut.accelerators.gemm.compile.partition import Epilogue, FusedLayer
-from silicut.accelerators.gemm.compile.planning import (
-    ProductShape,
-    dsp_element_bits,
-    plan_depthwise,
-    plan_pool,
-)
+from silicut.accelerators.gemm.compile.layer_windows import as_convolution, geometry_of, window_of
+from silicut.accelerators.gemm.compile.planning import ProductShape, dsp_element_bits
+from silicut.accelerators.gemm.compile.planning_channelwise import plan_depthwise, plan_pool
+from silicut.accelerators.gemm.compile.pool import PoolWalk
 from silicut.accelerators.gemm.compile.product import Product, emit_product, part_shapes, written_parts
 from silicut.accelerators.gemm.compile.results import residual_slabs
 from silicut.accelerators.gemm.compile.rows import distinct_slabs
@@ -26,7 +25,8 @@ from silicut.accelerators.gemm.compile.split import Split, split_layer, with_sha
 from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.views import View, padded_to_group
 from silicut.accelerators.gemm.program import Unit
-from silicut.numerics import Convolution2d, IntegerFormat, Linear, MaxPool2d, Pad, Slice, SumPool2d
+from silicut.numerics import Convolution2d, IntegerFormat, Linear
+from silicut.records import ConfigError
 
 Formats = tuple[IntegerFormat | None, IntegerFormat | None]
 
@@ -39,13 +39,15 @@ class LayerCompiler:
         builder: takes the jobs.
         tensors: where everything lies.
         split: of filters between the cores.
+        filter_orders: by layer, where filters are not written in their own order.
         schedules: of the layers so far; grouped convolutions have several.
     """
 
     builder: Builder
     tensors: Tensors
     split: Split
-    schedules: list[LayerSchedule]
+    filter_orders: Mapping[str, Sequence[int]]
+    schedules: list[LayerSchedule] = field(default_factory=list)
 
     def emit(self, layer: FusedLayer) -> None:
         """Append a layer and note where its output lies.
@@ -106,7 +108,7 @@ class LayerCompiler:
 
     def _product(self, layer: FusedLayer, root: Convolution2d | Linear) -> Product:
         view = self.tensors[layer.source]
-        weight, geometry = _as_convolution(root, view)
+        weight, geometry = as_convolution(root, view)
         residual, n = self._residual(layer.epilogue), len(weight)
         return Product(
             name=layer.name,
@@ -116,11 +118,21 @@ class LayerCompiler:
             bias=root.bias,
             input_zero_point=root.input_zero_point,
             epilogue=layer.epilogue,
-            order=residual.order if residual else padded_to_group(range(n)),
+            order=self._order(layer, n, residual),
             formats=self._formats(layer.epilogue),
             residual=residual,
             channel_of=tuple(range(n)),
         )
+
+    def _order(self, layer: FusedLayer, n_filters: int, residual: View | None) -> tuple[int, ...]:
+        """Return the filters of a layer in the order in which they are written."""
+        order = self.filter_orders.get(layer.name)
+        if order is not None and (residual is not None or sorted(order) != list(range(n_filters))):
+            rule = "left out, as it adds a tensor" if residual else f"a permutation of 0..{n_filters - 1}"
+            raise ConfigError(f"filter_orders of {layer.name} must be {rule}, not {tuple(order)}")
+        if residual is not None:
+            return residual.order
+        return padded_to_group(range(n_filters) if order is None else order)
 
     def _emit(self, product: Product) -> tuple[Written, Written]:
         """Split a product's filters between the cores, plan and append it."""
@@ -148,7 +160,7 @@ class LayerCompiler:
         return emit_product(self.builder, product, schedule)
 
     def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[Written, Written]]:
-        dsp, geometry = self.builder.config.dsp, _geometry_of(root, self.tensors[layer.source])
+        dsp, geometry = self.builder.config.dsp, geometry_of(root, self.tensors[layer.source])
         is_depthwise = root.weight.shape[1] == 1 and root.dilation[1] == 1
         if dsp is not None and is_depthwise and root.weight.shape[3] <= dsp.n_outputs:
             yield from self._depthwise(layer, root, geometry)
@@ -217,7 +229,7 @@ class LayerCompiler:
     def _pool(self, layer: FusedLayer) -> Channelwise:
         residual = self._residual(layer.epilogue)
         view = self._in_order_of(self.tensors[layer.source], residual)
-        geometry, pad_value, is_max = _window_of(layer.roots, view)
+        geometry, pad_value, is_max = window_of(layer.roots, view)
         return Channelwise(
             name=layer.name,
             view=view,
@@ -248,7 +260,9 @@ class LayerCompiler:
         else:
             plan = plan_pool(self.builder.config, shape)
         self.schedules.append(LayerSchedule(name=layer.name, geometry=layer.geometry, units=(plan,)))
-        return emit_channelwise(self.builder, layer, plan)
+        walk = (PoolWalk if unit is None else DepthwiseWalk)(self.builder, layer, plan)
+        walk.run()
+        return [item for item in walk.written if item[0].index == 0], [item for item in walk.written if item[0].index == 1]
 
 
 def _residual_words(product: Product, filters: range) -> int:
@@ -258,76 +272,6 @@ def _residual_words(product: Product, filters: range) -> int:
     first = product.residual_first
     elements = range(first + filters.start, first + filters.stop)
     return sum(slab.row_words for slab in residual_slabs(product.residual, elements, product.name))
-
-
-def _as_convolution(root: Convolution2d | Linear, view: View) -> tuple[Array, Geometry]:
-    """Return weights (n, c, kh, kw) and windows of an undivided layer, over the rows as they lie in memory."""
-    if isinstance(root, Linear):
-        size = (view.height, view.width)
-        weight = root.weight.reshape(len(root.weight), view.n_channels, *size)
-        return weight.astype(np.int64), Geometry(size=size, output_size=(1, 1), kernel=size)
-    geometry = _geometry_of(root, view)
-    weight = root.weight.astype(np.int64)
-    if view.unrolled is None:
-        return weight, geometry
-    n, c, kh, kw = weight.shape
-    packed = replace(
-        geometry,
-        size=(view.packed_height, view.width),
-        kernel=(1, kw),
-        stride=(1, geometry.stride[1]),
-        padding=(0, geometry.padding[1]),
-    )
-    return weight.transpose(0, 2, 1, 3).reshape(n, kh * c, 1, kw), packed
-
-
-def _geometry_of(root: Convolution2d, view: View) -> Geometry:
-    kh, kw = root.weight.shape[2:]
-    return _windows((kh, kw), root.stride, root.padding, view, root.dilation)
-
-
-def _windows(
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: Sequence[int],
-    view: View,
-    dilation: tuple[int, int] = (1, 1),
-) -> Geometry:
-    top, left, bottom, right = padding
-    rooms = (top + view.height + bottom, left + view.width + right)
-    sizes = [
-        (room - (taps - 1) * gap - 1) // step + 1
-        for room, taps, gap, step in zip(rooms, kernel, dilation, stride, strict=True)
-    ]
-    return Geometry(
-        size=(view.height, view.width),
-        output_size=(sizes[0], sizes[1]),
-        kernel=kernel,
-        stride=stride,
-        dilation=dilation,
-        padding=(top, left),
-    )
-
-
-def _window_of(roots: Sequence[object], view: View) -> tuple[Geometry, int, bool]:
-    """Return the windows of a layer of POST, what padding holds, and whether their largest number is taken."""
-    size = (view.height, view.width)
-    root = roots[0] if roots else None
-    if isinstance(root, MaxPool2d):
-        geometry = _windows(root.kernel, root.stride, root.padding, view, root.dilation)
-        return geometry, root.input_format.min, True
-    if isinstance(root, SumPool2d):
-        return _windows(root.kernel or size, root.stride, root.padding, view), root.input_zero_point, False
-    if isinstance(root, Pad):
-        (top, bottom), (left, right) = root.pads[2:]
-        return _windows((1, 1), (1, 1), (top, left, bottom, right), view), root.value, True
-    output, stride = list(size), [1, 1]
-    for step in roots:
-        assert isinstance(step, Slice)
-        axis = step.axis % 4 - 2
-        output[axis] = len(range(*slice(step.start, step.stop, step.step).indices(size[axis])))
-        stride[axis] = step.step
-    return Geometry(size=size, output_size=(output[0], output[1]), stride=(stride[0], stride[1])), 0, True
 
 
 def _for_filters(epilogue: Epilogue, filters: Array) -> Epilogue:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from silicut.accelerators.gemm.compile.builder import RESULT_QUEUES, Builder
+from silicut.accelerators.gemm.compile.fused import Epilogue
 from silicut.accelerators.gemm.compile.jobs import Access, Memory
-from silicut.accelerators.gemm.compile.partition import Epilogue
 from silicut.accelerators.gemm.compile.rows import ResidualFeeder, RowRing, rings_of
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP, Part, Stored, View
 from silicut.accelerators.gemm.program import (

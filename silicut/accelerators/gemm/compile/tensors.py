@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.memory_image import MemoryImage
-from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition
+from silicut.accelerators.gemm.compile.partition import Partition
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP, NOTHING, Part, View, joined, padded_to_group
 from silicut.accelerators.gemm.program import Unrolled
 from silicut.graph import Operator

@@ -123,6 +123,36 @@ def test_filters_go_where_they_are_told():
     assert wrong_tensors(network, N3H, options)[0] == []
 
 
+def test_filters_may_be_written_in_any_order():
+    """Readers and additions follow: everything lies elsewhere and is the same."""
+    network = residual().network
+    orders = {"conv1": (7, 2, 0, 1, 6, 5, 4, 3), "conv2": (3, 1, 0, 2, 7, 6, 4, 5)}
+    options = dataclasses.replace(PART, filter_orders=orders)
+    places = compile_network(network, N3H, options).program.places
+    assert places["a"].slabs[0].channels == places["sum"].slabs[0].channels == orders["conv1"]
+    for config in (N3H, TINY):
+        assert wrong_tensors(network, config, options)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("orders", "message"),
+    [
+        (
+            {"conv1": (0, 0, 1, 2, 3, 4, 5, 6)},
+            "filter_orders of conv1 must be a permutation of 0..7, not (0, 0, 1, 2, 3, 4, 5, 6)",
+        ),
+        (
+            {"pointwise": tuple(range(8))},
+            "filter_orders of pointwise must be left out, as it adds a tensor, not (0, 1, 2, 3, 4, 5, 6, 7)",
+        ),
+    ],
+)
+def test_illegal_orders_of_filters_are_refused(orders, message):
+    with pytest.raises(ConfigError) as raised:
+        compile_network(residual().network, N3H, dataclasses.replace(PART, filter_orders=orders))
+    assert str(raised.value) == message
+
+
 def test_an_illegal_split_is_refused():
     network = residual().network
     with pytest.raises(ConfigError, match=r"^split of conv1 must be one of 0, 8, not 5$"):
