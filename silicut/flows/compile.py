@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from silicut.accelerators.gemm.compile import Compiled, CompileOptions, Partition, compile_network, partition
-from silicut.accelerators.gemm.compile.partition import FusedLayer
+from silicut.accelerators.gemm.compile import CompileOptions, Partition, compile_network, partition
 from silicut.accelerators.gemm.compile.planning import ProductShape
-from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, ProductSchedule, UnitSchedule
 from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.program import Program, Unit
+from silicut.accelerators.gemm.program import Program
 from silicut.accelerators.gemm.program.files import load_program, program_hash, save_program
+from silicut.flows.compilation_summary import assigned, record_of
 from silicut.flows.estimate import accelerator as configured
 from silicut.flows.quantise import SUMMARY_FILE, Quantised, new_folder
-from silicut.flows.summary import Label, versions
-from silicut.numerics import (
-    Convolution2d,
-    IntegerFormat,
-    Linear,
-    QuantisedNetwork,
-    load_quantised,
-    save_quantised,
-)
+from silicut.flows.summary import Label
+from silicut.numerics import QuantisedNetwork, load_quantised, save_quantised
 from silicut.numerics.onnx import from_qdq, from_qonnx, is_qonnx
 from silicut.numerics.quantised_files import STRUCTURE_FILE
 from silicut.records import BadFile, ConfigError, Progress, Tracker, read_json, silent
-from silicut.report.compilation import AssignedOperator, Compilation, CompiledLayer
+from silicut.report.compilation import AssignedOperator, Compilation
 from silicut.report.quantisation import QuantisationSummary
 
 __all__ = ["CompileOptions", "CompiledNetwork", "compile_program", "load_compiled"]
@@ -117,7 +107,11 @@ def compile_program(
     compiled = compile_network(quantised.network, config, options)
     tracker.step(f"{compiled.program.n_instructions:,} instructions")
     name = label or Label(name_of(network) if isinstance(network, str | Path) else "network", "")
-    return CompiledNetwork(program=compiled.program, record=_record(compiled, quantised, options, name), network=quantised)
+    return CompiledNetwork(
+        program=compiled.program,
+        record=record_of(compiled, quantised, name, has_barriers=options.has_barriers),
+        network=quantised,
+    )
 
 
 def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> QuantisedNetwork:
@@ -212,73 +206,4 @@ def _check_split(split: Split, parts: Partition) -> None:
 
 def what_runs_where(quantised: QuantisedNetwork) -> tuple[AssignedOperator, ...]:
     """Return what executes each operator, in the network's order; nothing is compiled."""
-    return _assigned(partition(quantised.network))
-
-
-def _assigned(parts: Partition) -> tuple[AssignedOperator, ...]:
-    return tuple(
-        AssignedOperator(operator=r.operator, kind=r.kind, where=r.where.value, layer=r.layer, reason=r.reason)
-        for r in parts.assignments
-    )
-
-
-def _record(compiled: Compiled, quantised: QuantisedNetwork, options: CompileOptions, label: Label) -> Compilation:
-    program = compiled.program
-    return Compilation(
-        network=label.network,
-        command=label.command,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
-        versions=versions(),
-        hashes={
-            "integer network": quantised.network.structure_hash,
-            "integer weights": quantised.network.weights_hash,
-            "accelerator": program.config.hash,
-            "program": program_hash(program),
-        },
-        accelerator=program.config.name,
-        clock_hz=program.config.clock_hz,
-        has_barriers=options.has_barriers,
-        assignments=_assigned(compiled.partition),
-        layers=tuple(_layers(compiled)),
-        n_instructions=program.n_instructions,
-        memory_bytes=8 * program.memory_words,
-    )
-
-
-def _layers(compiled: Compiled) -> Iterator[CompiledLayer]:
-    units: dict[str, list[UnitSchedule]] = {}
-    for schedule in compiled.schedules:
-        units.setdefault(schedule.name, []).extend(schedule.units)
-    for layer, counted in zip(compiled.partition.layers, compiled.program.layers, strict=True):
-        n_lut, n_dsp = _split(layer, units[layer.name])
-        yield CompiledLayer(
-            name=layer.name,
-            kind=_kind(units[layer.name]),
-            operators=layer.operators,
-            w_bits=_weights(layer).weight_format.bits if layer.is_product else 0,
-            a_bits=IntegerFormat.of(compiled.partition.network.tensors[layer.source].dtype).bits,
-            n_lut=n_lut,
-            n_dsp=n_dsp,
-            n_macs=counted.n_macs,
-        )
-
-
-def _kind(units: list[UnitSchedule]) -> str:
-    nest = units[0].nest
-    return "vector" if isinstance(nest, PoolSchedule) else "depthwise" if isinstance(nest, DepthwiseSchedule) else "product"
-
-
-def _weights(layer: FusedLayer) -> Any:
-    root = layer.roots[0]
-    assert isinstance(root, Convolution2d | Linear)
-    return root
-
-
-def _split(layer: FusedLayer, units: list[UnitSchedule]) -> tuple[int, int]:
-    """Return the filters of the LUT core and of the DSP core, without those that fill up groups of channels."""
-    if not layer.is_product or isinstance(units[0].nest, PoolSchedule):
-        return 0, 0
-    n_filters = len(_weights(layer).weight)
-    products = [u for u in units if isinstance(u.nest, ProductSchedule) and u.unit is Unit.LUT]
-    n_lut = min(n_filters, sum(u.nest.n_filters for u in products if isinstance(u.nest, ProductSchedule)))
-    return n_lut, n_filters - n_lut
+    return assigned(partition(quantised.network))
