@@ -9,6 +9,7 @@ Questions, in this order:
     exchange  ONNX files of Q/DQ pairs in ONNX Runtime against the integer network, round trips of QDQ and QONNX
     ptq       right images by method and width after training, and searched mixed precision against uniform at equal bit
               operations
+    latency   float, int8, pruned and pruned int8 networks side by side in ONNX Runtime, with the right images of each
     qat       ResNet-20 trained while it is rounded to 4/4 and 3/3 bits, 8 epochs, first and last layer at 8 bits
 
 Every row reaches its CSV file in results/ when it is known, and rows that are there are not made again: the study can be
@@ -25,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import exact
 import exchange
+import latency
 import ptq
 import qat
 import torch
@@ -34,6 +36,7 @@ QUESTIONS: dict[str, Callable[[Study], None]] = {
     "exact": exact.answer,
     "exchange": exchange.answer,
     "ptq": ptq.answer,
+    "latency": latency.answer,
     "qat": qat.answer,
 }
 """Each question and what answers it: a function `answer(study)` of a module in this folder."""
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of cifar-10-batches-bin and MNIST")
     parser.add_argument("--weights", type=Path, required=True, help="folder of the published weights (.th, .npz)")
     parser.add_argument("--work", type=Path, default=Path("runs/quantisation"), help="folder for what is trained")
+    parser.add_argument("--pruning", type=Path, help="folder of work of bench/pruning, for the question latency")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--only", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -57,6 +61,7 @@ def main() -> None:
         work=arguments.work,
         networks=tuple(arguments.networks),
         is_quick=arguments.quick,
+        pruning=arguments.pruning,
     )
     for question in arguments.only:
         QUESTIONS[question](study)

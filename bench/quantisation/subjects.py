@@ -31,6 +31,7 @@ class Study:
         data: folder of cifar-10-batches-bin and MNIST.
         weights: folder of published weights.
         work: folder for what is trained.
+        pruning: the folder of work of bench/pruning, with the networks that it has trained; None where there is none.
         networks: names of `NETWORKS`.
         is_quick: few images and networks; results stay in `work`.
     """
@@ -40,6 +41,7 @@ class Study:
     work: Path
     networks: tuple[str, ...]
     is_quick: bool
+    pruning: Path | None = None
 
     def table(self, name: str, keys: tuple[str, ...]) -> Table:
         """Return a table of results."""
@@ -120,6 +122,7 @@ NETWORKS: dict[str, tuple[str, Callable[[Subject], nn.Module]]] = {
     "resnet8": ("cifar10-raw", _published("mlperftiny_resnet8*.npz")),
     "resnet20": ("cifar10", _bundled),
     "resnet56-projection": ("cifar10", _bundled),
+    "resnet18-half": ("cifar10", _bundled),
     "resnet56": ("cifar10-test", _published("resnet56-*.th")),
 }
 """Each network, its data and what makes it. Published weights have seen all

@@ -70,10 +70,13 @@ def _check(spec: str) -> None:
 def _executor(spec: str, weights: str | None, input_shape: str | None) -> tuple[Executor, tuple[int, ...] | None]:
     """Return an executor, and the shape of one input where it is known."""
     from silicut.flows.executors import executor
+    from silicut.flows.pixels import OnNormalisedExecutor, noted_normalisation
 
     subject, kind = _split(spec)
     made = executor(_subject(subject, weights, input_shape), kind, spec)
-    return made, made.input_shape
+    is_stored = Path(subject).is_dir() or subject.endswith(".onnx")
+    folded = noted_normalisation(subject) if is_stored else None
+    return made if folded is None else OnNormalisedExecutor(made, folded), made.input_shape
 
 
 def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:

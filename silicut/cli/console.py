@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,3 +63,13 @@ def print_rich(*renderables: Any) -> None:
 def print_note(sentence: str) -> None:
     """Print what a person should know but need not act on, on standard error."""
     print(f"silicut: note: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def notes_of_warnings() -> Iterator[None]:
+    """Print what is warned of as notes."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    for warning in found:
+        print_note(str(warning.message))

@@ -41,6 +41,17 @@ class QuantiseArguments:
     learning_rate: Annotated[float | None, Option(help="Peak learning rate of that training; 0.01 by default.")] = None
     training_batch: Annotated[int, Option(help="Images of one step of that training.")] = 128
     checkpoints: Annotated[Path | None, Option(help="Folder where training keeps its state, and goes on from.")] = None
+    normalisation: Annotated[
+        str | None,
+        Option(
+            help="Folded in, so that the integer network takes images of 0..255: data (that of the data), or mean/std as "
+            "0.485,0.456,0.406/0.229,0.224,0.225."
+        ),
+    ] = None
+    qonnx: Annotated[bool, Option("--qonnx", help="Write a QONNX file as well, for FPGA tools.")] = False
+    latency: Annotated[
+        bool, Option("--latency/--no-latency", help="Measure float and int8 in ONNX Runtime, as wholes and by layer.")
+    ] = True
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None
     data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None
     metric: Annotated[str | None, Option(help="Your own metric as module:function.")] = None

@@ -15,6 +15,7 @@ from silicut.accelerators.gemm.program import Program
 from silicut.accelerators.gemm.program.files import load_program, program_hash, save_program
 from silicut.flows.compilation_summary import assigned, record_of
 from silicut.flows.estimate import accelerator as configured
+from silicut.flows.pixels import NORMALISATION_FILE, noted_normalisation
 from silicut.flows.quantise import SUMMARY_FILE, Quantised, new_folder
 from silicut.flows.summary import Label
 from silicut.numerics import QuantisedNetwork, load_quantised, save_quantised
@@ -23,6 +24,7 @@ from silicut.numerics.quantised_files import STRUCTURE_FILE
 from silicut.records import BadFile, ConfigError, Progress, Tracker, read_json, silent
 from silicut.report.compilation import AssignedOperator, Compilation
 from silicut.report.quantisation import QuantisationSummary
+from silicut.training import Normalisation
 
 __all__ = ["CompileOptions", "CompiledNetwork", "compile_program", "load_compiled"]
 
@@ -38,15 +40,19 @@ class CompiledNetwork:
     Attributes:
         program: what the machine reads; nothing else is needed for a run.
         record: what runs where, bits and split of every layer.
-        network: the integer network, and what its integers stand for.
+        network: the integer network, and what its integers stand for; with a normalisation it takes pixels.
+        normalisation: what the images that the float network takes were normalised by, where that is folded in.
     """
 
     program: Program
     record: Compilation
     network: QuantisedNetwork
+    normalisation: Normalisation | None = None
 
     def save(self, folder: str | Path) -> Path:
         """Write program.gemm, compilation.json and the integer network into a new or empty folder; return its path.
+
+        normalisation.json is what was folded in.
 
         Raises:
             OutputExists: the folder holds something.
@@ -55,6 +61,8 @@ class CompiledNetwork:
         save_quantised(self.network, folder)
         save_program(self.program, folder / PROGRAM_FILE)
         self.record.save(folder / RECORD_FILE)
+        if self.normalisation is not None:
+            self.normalisation.save(folder / NORMALISATION_FILE)
         return folder
 
 
@@ -73,7 +81,8 @@ def load_compiled(folder: str | Path) -> CompiledNetwork:
     program, record = load_program(folder / PROGRAM_FILE), Compilation.load(folder / RECORD_FILE)
     if record.hashes.get("program") != program_hash(program):
         raise BadFile(f"{folder / PROGRAM_FILE} is another program than {RECORD_FILE} is about; take both from one folder")
-    return CompiledNetwork(program=program, record=record, network=load_quantised(folder))
+    normalisation = noted_normalisation(folder)
+    return CompiledNetwork(program=program, record=record, network=load_quantised(folder), normalisation=normalisation)
 
 
 def compile_program(
@@ -108,6 +117,7 @@ def compile_program(
     tracker.step(f"{compiled.program.n_instructions:,} instructions")
     name = label or Label(name_of(network) if isinstance(network, str | Path) else "network", "")
     return CompiledNetwork(
+        normalisation=_normalisation(network),
         program=compiled.program,
         record=record_of(compiled, quantised, name, has_barriers=options.has_barriers),
         network=quantised,
@@ -142,6 +152,13 @@ def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> Quant
             f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file"
         )
     return from_qonnx(path) if is_qonnx(path) else from_qdq(path)
+
+
+def _normalisation(network: QuantisedNetwork | Quantised | str | Path) -> Normalisation | None:
+    """Return what an integer network has folded in, None where it takes what the float network takes."""
+    if isinstance(network, Quantised):
+        return network.options.normalisation
+    return None if isinstance(network, QuantisedNetwork) else noted_normalisation(network)
 
 
 def name_of(path: str | Path) -> str:

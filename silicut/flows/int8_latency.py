@@ -12,40 +12,60 @@ from silicut.numerics import QuantisedNetwork
 from silicut.numerics.onnx import to_qdq
 from silicut.numerics.schema import INPUTS
 from silicut.report.layer_latency import Int8Latency, LayerLatency
-from silicut.targets import OnnxRuntime, OnnxRuntimeInt8
+from silicut.targets import MeasureOptions, OnnxRuntime, OnnxRuntimeInt8, measure
 from silicut.targets.engine import NodeTimes
 
 _LAYERS = frozenset({"conv2d", "linear", "add", "multiply", "sum_pool2d", "max_pool2d", "concatenate", "lookup"})
-_OTHER = ""
+_OTHER, _N_PROFILES = "", 3  # taken in turn; medians count
+BRIEFLY = MeasureOptions(n_rounds=10, max_s=15.0, ci_frac=0.02, refuse_frac=1.0, refuse_bias_frac=1.0)
+"""How whole networks are measured for a report, which shows the interval, whatever its width."""
 
 
 def int8_latency(
-    network: Network, quantised: QuantisedNetwork, *, n_threads: int = 1, batch: int = 1, n_rounds: int = 3
+    network: Network,
+    quantised: QuantisedNetwork,
+    *,
+    n_threads: int = 1,
+    batch: int = 1,
+    measuring: MeasureOptions = BRIEFLY,
+    takes_pixels: bool = False,
 ) -> Int8Latency:
-    """Measure a float network and its integer one side by side, layer by layer.
+    """Measure a float network and its integer one side by side, as wholes and layer by layer.
 
     Args:
         network: in float, batch normalisation folded.
         quantised: made from it; layers keep their names.
         n_threads, batch: of the engine.
-        n_rounds: how often the two take turns; medians count.
+        measuring: of the whole networks.
+        takes_pixels: whether the integer network is given uint8 images rather than floats that it quantises.
 
     Raises:
         ToolMissing: ONNX Runtime is not installed.
         UnsupportedModel: one of the two cannot be written as an ONNX file.
+        TooNoisy: the ratio is known worse than `measuring` allows.
     """
     engine, attributing = OnnxRuntime(n_threads, batch), OnnxRuntimeInt8(n_threads, batch)
-    model = bytes(to_qdq(quantised, batch=batch).SerializeToString())
+    model = bytes(to_qdq(quantised, batch=batch, integer_inputs=takes_pixels).SerializeToString())
     of_tensor = _layer_of_tensor(quantised.network)
     of_operator = _layer_of_operator(network, set(of_tensor.values()))
     rounds = []
-    for _ in range(n_rounds):
+    for _ in range(_N_PROFILES):
         in_float = _by_layer(engine.node_times(network), of_operator)
         in_int8 = _by_layer(attributing.attribute(model, engine.profile_nodes(model)), _with_nodes(quantised, of_tensor))
         rounds.append((in_float, in_int8))
     names = [*dict.fromkeys(name for name in of_tensor.values() if name), _OTHER]
     layers = [LayerLatency(name=name, float_us=_median(rounds, 0, name), int8_us=_median(rounds, 1, name)) for name in names]
-    return Int8Latency(settings=engine.settings, layers=tuple(layers))
+    layers = [layer for layer in layers if layer.float_us or layer.int8_us]
+    timings = measure(engine, {"float": network, "int8": model}, "float", measuring).timings
+    return Int8Latency(
+        settings=engine.settings,
+        float_ms=timings["float"].latency_ms,
+        int8_ms=timings["int8"].latency_ms,
+        ratio=timings["int8"].ratio,
+        ratio_low=timings["int8"].ratio_low,
+        ratio_high=timings["int8"].ratio_high,
+        layers=tuple(layers),
+    )
 
 
 def _median(rounds: list[tuple[dict[str, float], dict[str, float]]], which: int, name: str) -> float:

@@ -6,6 +6,7 @@ image.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,21 +20,26 @@ from silicut.compress.quantisation.bit_search import BitSearch
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitBudget
 from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.noise import signal_to_noise_db
+from silicut.compress.quantisation.on_pixels import check_takes_pixels, on_pixels
 from silicut.compress.quantisation.post_training import Calibrated, Methods, quantise_after_training, with_edges
 from silicut.flows.as_module import as_module, as_training_data
 from silicut.flows.bit_search import measured_sensitivity, searched_bits
+from silicut.flows.pixels import NORMALISATION_FILE, OnNormalised, note_normalisation
 from silicut.flows.quantise_summary import Label, summary_of
 from silicut.flows.stages import Judge, Stage, Stages
 from silicut.graph import Network, capture
 from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised
-from silicut.records import ConfigError, OutputExists, Progress, silent
+from silicut.numerics.onnx import to_qdq, to_qonnx
+from silicut.records import ConfigError, OutputExists, Progress, UnsupportedModel, silent, write_atomically
 from silicut.records.progress import Tracker
-from silicut.training import Batches, Metric, Recipe, TrainingData
+from silicut.training import Batches, Metric, Normalisation, Recipe, TrainingData
 
 __all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
 
 FLOAT, UNTRAINED, INTEGER = "float", "untrained", "integer"
 BITS_FILE, SEARCH_FILE, SUMMARY_FILE = "bits.json", "search.json", "summary.json"
+MODEL_FILE, QONNX_FILE = "model.onnx", "model.qonnx.onnx"
+QDQ, QONNX = "qdq", "qonnx"
 _BATCH = 64
 
 
@@ -50,6 +56,8 @@ class QuantiseOptions:
         training: how the network is trained while it is rounded; None for not at all. It starts from the ranges found and
             from the weights as they came.
         training_folder: where training keeps its state after each epoch, to go on from there; None for nowhere.
+        normalisation: what the images that the float network takes were normalised by; the integer network then takes
+            images of 0..255 and normalises them itself. None where it takes what the float network takes.
 
     Raises:
         ConfigError: everything that is wrong, at construction.
@@ -61,6 +69,7 @@ class QuantiseOptions:
     seed: int = 0
     training: Recipe | None = None
     training_folder: str | Path | None = None
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -85,7 +94,7 @@ class Quantised:
     """The result of a quantisation.
 
     Attributes:
-        network: the integer network, and what its integers stand for.
+        network: the integer network, and what its integers stand for; with a normalisation it takes pixels.
         plan: the widths.
         search: how they were found within a budget, or None.
         calibrated: where the float network is rounded, and to what.
@@ -108,17 +117,21 @@ class Quantised:
 
     @cached_property
     def module(self) -> nn.Module:
-        """The integer network as a module that maps real numbers to real numbers."""
+        """The integer network as a module that maps real numbers to real numbers; with a normalisation it takes pixels."""
         return QuantisedModule(self.network).eval()
 
     def save(self, folder: str | Path, label: Label | None = None) -> Path:
-        """Write the integer network, bits.json and summary.json into a new or empty folder; return its path.
+        """Write the integer network, bits.json, summary.json and model.onnx (QDQ) into a new or empty folder.
 
-        After a search, search.json is the solver's solution.
+        After a search, search.json is the solver's solution; normalisation.json is what was folded in. A network that no QDQ
+        file can express is saved without one, with a warning that says why.
 
         Args:
             folder: made when needed.
             label: what a person calls the run, for the summary.
+
+        Returns:
+            The folder's path.
 
         Raises:
             OutputExists: the folder holds something.
@@ -128,8 +141,33 @@ class Quantised:
         self.plan.save(folder / BITS_FILE)
         if self.search is not None:
             self.search.solution.save(folder / SEARCH_FILE)
+        if self.options.normalisation is not None:
+            self.options.normalisation.save(folder / NORMALISATION_FILE)
         summary_of(self, label or Label("", "")).save(folder / SUMMARY_FILE)
+        try:
+            write_atomically(folder / MODEL_FILE, self.onnx_file())
+        except UnsupportedModel as error:
+            warnings.warn(f"{MODEL_FILE} was not written: {error}", stacklevel=2)
         return folder
+
+    def onnx_file(self, kind: str = QDQ) -> bytes:
+        """Return the integer network as an ONNX file.
+
+        Args:
+            kind: "qdq", which runtimes execute (its input is uint8 where it is pixels, else float), or "qonnx", which FPGA
+                tools read.
+
+        Raises:
+            UnsupportedModel: operators have no equal in such a file; all are listed.
+            ConfigError: there is no such kind.
+        """
+        if kind not in (QDQ, QONNX):
+            raise ConfigError(f"kind must be {QDQ} or {QONNX}, not {kind!r}")
+        takes_pixels = self.options.normalisation is not None
+        model = to_qdq(self.network, integer_inputs=takes_pixels) if kind == QDQ else to_qonnx(self.network)
+        if self.options.normalisation is not None:
+            note_normalisation(model, self.options.normalisation)
+        return bytes(model.SerializeToString())
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -181,20 +219,24 @@ def quantise(  # noqa: PLR0913
     training_data = as_training_data(data)
     dense = capture(module, inputs)
     network = _of_one_input(quantisable(dense))
+    if options.normalisation is not None:
+        check_takes_pixels(network, options.normalisation)
     images = _calibration_images(training_data, inputs, options)
     plan, search = _plan(bits, network, images, options, progress)
     calibrated = quantise_after_training(network, plan, images, options.methods, progress)
     untrained = calibrated.quantised if options.training else None
     if options.training:
         calibrated = _trained(dense, plan, calibrated, training_data, options, progress)
-    judge = Judge(training_data, evaluate, metric)
+    judge, normalisation, integer = Judge(training_data, evaluate, metric), options.normalisation, calibrated.quantised
+    if normalisation is not None:
+        integer = on_pixels(integer, normalisation)
     unseen = images[0] if training_data is None else next(training_data.evaluation_batches(_BATCH))[0]
     return Quantised(
-        network=calibrated.quantised,
+        network=integer,
         plan=plan,
         search=search,
         calibrated=calibrated,
-        stages=_stages(judge, module, untrained, calibrated.quantised, progress),
+        stages=_stages(judge, module, untrained, integer, normalisation, progress),
         noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
         n_calibration=sum(map(len, images)),
         options=options,
@@ -265,12 +307,18 @@ def _first(batches: Iterator[tuple[Tensor, Tensor]], n: int) -> Iterator[Tensor]
 
 
 def _stages(
-    judge: Judge, module: nn.Module, untrained: QuantisedNetwork | None, integer: QuantisedNetwork, progress: Progress
+    judge: Judge,
+    module: nn.Module,
+    untrained: QuantisedNetwork | None,
+    integer: QuantisedNetwork,
+    normalisation: Normalisation | None,
+    progress: Progress,
 ) -> tuple[Stage, ...]:
     if not judge.is_able:
         return ()
     judged = {FLOAT: module} | ({} if untrained is None else {UNTRAINED: QuantisedModule(untrained)})
-    judged[INTEGER] = QuantisedModule(integer)
+    exact = QuantisedModule(integer)
+    judged[INTEGER] = exact if normalisation is None else OnNormalised(exact, normalisation)
     stages, tracker = Stages(first=FLOAT), Tracker(progress, "evaluate", len(judged))
     for name, each in judged.items():
         stages.add(name, judge.quality(each))

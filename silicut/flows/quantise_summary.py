@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 from silicut.flows.summary import Label, versions
 from silicut.records import write_atomically
 from silicut.report import Stage as ReportStage
+from silicut.report.layer_latency import Int8Latency
 from silicut.report.quantisation import QuantisationSummary, QuantisedLayer
 
 if TYPE_CHECKING:
-    from silicut.flows.quantise import Quantised
+    from silicut.flows.quantise import Quantised, QuantiseOptions
 
 __all__ = ["Label", "summary_of", "write_page"]
 
 _N_BARS = 64
 
 
-def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
-    """Return the summary of a quantisation."""
+def summary_of(result: Quantised, label: Label, latency: Int8Latency | None = None) -> QuantisationSummary:
+    """Return the summary of a quantisation, with what was measured of it."""
     outputs = [result.calibrated.sites.of[name] for name in result.calibrated.sites.network.outputs]
     return QuantisationSummary(
         network=label.network,
@@ -37,7 +38,7 @@ def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
             "integer network": result.network.network.structure_hash,
             "integer weights": result.network.network.weights_hash,
         },
-        methods={name: _text(value) for name, value in asdict(result.options.methods).items()},
+        methods=_methods(result.options),
         n_calibration=result.n_calibration,
         stages=tuple(
             ReportStage(name=s.name, n=s.n, n_correct=s.n_correct, n_lost=s.n_lost, n_gained=s.n_gained)
@@ -45,6 +46,7 @@ def summary_of(result: Quantised, label: Label) -> QuantisationSummary:
             if s.n is not None and s.n_correct is not None
         ),
         layers=tuple(_layers(result)),
+        latency=latency,
         output_noise_db=_finite(min(result.noise_db.get(name, math.inf) for name in outputs)),
     )
 
@@ -87,6 +89,11 @@ def _layers(result: Quantised) -> Iterator[QuantisedLayer]:
             counts=tuple(found.counts.reshape(_N_BARS, -1).sum(1).tolist()),
             noise_db=_finite(result.noise_db[sites.ends[operator.name]]),
         )
+
+
+def _methods(options: QuantiseOptions) -> dict[str, str]:
+    methods = {name: _text(value) for name, value in asdict(options.methods).items()}
+    return methods if options.normalisation is None else methods | {"input": "images of 0..255, normalised as integers"}
 
 
 def _text(value: str | bool) -> str:

@@ -21,6 +21,7 @@ from silicut.numerics import QuantisedNetwork, quantise
 from silicut.records import ConfigError, Progress, Tracker, save_tensors, silent, write_atomically
 from silicut.report.compilation import Compilation
 from silicut.report.simulation import SimulationSummary
+from silicut.training import Normalisation
 
 __all__ = ["Circumstances", "Simulated", "simulate"]
 
@@ -67,17 +68,20 @@ class OpenedProgram:
         program: what the machine reads.
         record: how it came about; None for a program file alone.
         network: the integer network that it executes; None for a program file alone.
+        normalisation: what float images were normalised by, where the program takes their pixels.
     """
 
     program: Program
     record: Compilation | None = None
     network: QuantisedNetwork | None = None
+    normalisation: Normalisation | None = None
 
     def integers(self, images: Any) -> NDArray[Any]:
         """Return images as the integers that the program takes.
 
         Args:
-            images: array (n, channels, height, width); floats are quantised half to even, integers stay as they are.
+            images: array (n, channels, height, width); floats are quantised half to even, or become the pixels that they
+                were; integers stay as they are.
 
         Raises:
             ConfigError: the images have another shape, are none or are not in the format's range, or they are floats and
@@ -100,7 +104,16 @@ class OpenedProgram:
             )
         if not np.isfinite(values).all():
             raise ConfigError("images must be finite, not NaN or infinity")
+        if self.normalisation is not None:
+            return self._pixels(values, self.normalisation)
         return quantise(values, self.network.inputs[0])
+
+    @staticmethod
+    def _pixels(images: NDArray[Any], normalisation: Normalisation) -> NDArray[Any]:
+        import torch
+
+        pixels: NDArray[Any] = normalisation.pixels(torch.from_numpy(np.ascontiguousarray(images, np.float32))).numpy()
+        return pixels
 
     def random(self, n: int, seed: int) -> NDArray[Any]:
         """Return images of random integers of the whole range, array (n, channels, height, width)."""
@@ -127,7 +140,12 @@ def opened(program: CompiledNetwork | Program | str | Path) -> OpenedProgram:
             if not Path(program).is_dir():
                 return _of_one_input(OpenedProgram(program=load_program(program)))
             program = load_compiled(program)
-        found = OpenedProgram(program=program.program, record=program.record, network=program.network)
+        found = OpenedProgram(
+            program=program.program,
+            record=program.record,
+            network=program.network,
+            normalisation=program.normalisation,
+        )
     return _of_one_input(found)
 
 

@@ -1,4 +1,4 @@
-"""What each layer of a network takes in float and in int8, on one engine in the same run."""
+"""What a network and each of its layers take in float and in int8, on one engine in the same run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from silicut.targets.engine import EngineSettings
 
 SAME_FRAC = 0.05
 """Layers whose times differ by less are called neither faster nor slower."""
+ONLY_INT8 = "only in int8"
+OTHER_LAYER = "(no layer)"
+"""What tables call the time that belongs to none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,7 @@ class LayerLatency:
 
     Attributes:
         name: of the layer; "" for what belongs to none.
-        float_us, int8_us: measured.
+        float_us, int8_us: measured; 0 where only the other network has it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -29,7 +32,9 @@ class LayerLatency:
 
     @property
     def verdict(self) -> str:
-        """Whether int8 is "faster", "slower" or "the same"."""
+        """Whether int8 is "faster", "slower" or "the same", or the layer is "only in int8", where float fuses it."""
+        if not self.float_us and self.int8_us:
+            return ONLY_INT8
         if abs(self.int8_us - self.float_us) <= SAME_FRAC * self.float_us:
             return "the same"
         return "faster" if self.int8_us < self.float_us else "slower"
@@ -41,21 +46,35 @@ class Int8Latency(Record):
 
     Attributes:
         settings: engine, threads and batch.
-        layers: in order of execution; the times add up to those of the networks.
+        float_ms, int8_ms: of the whole networks, which took turns.
+        ratio: int8 over float; `ratio_low`, `ratio_high`: its 95 % interval.
+        layers: in order of execution, as profiled; in sum not quite the whole networks, which run without a profiler.
     """
 
-    schema: ClassVar[str] = "int8_latency/1"
+    schema: ClassVar[str] = "int8_latency/2"
     settings: EngineSettings
+    float_ms: float
+    int8_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
     layers: tuple[LayerLatency, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Whether int8 is "faster" or "slower", or "as fast as float" where the interval leaves that open."""
+        if self.ratio_low <= 1.0 <= self.ratio_high:
+            return "as fast as float"
+        return "faster" if self.ratio < 1.0 else "slower"
 
     @property
     def sentence(self) -> str:
         """The finding in one sentence."""
-        before, after = (sum(getattr(each, key) for each in self.layers) for key in ("float_us", "int8_us"))
-        whole = LayerLatency(name="", float_us=before, int8_us=after).verdict
         named = [each for each in self.layers if each.name]
-        counts = [f"{sum(each.verdict == what for each in named)} {what}" for what in ("faster", "slower", "the same")]
+        whats = ("faster", "slower", "the same", ONLY_INT8)
+        counts = [f"{sum(each.verdict == what for each in named)} {what}" for what in whats]
         return (
-            f"int8 is {whole}: {after / 1000:.3f} ms, float {before / 1000:.3f} ms (measured); of {len(named)} layers "
-            f"{', '.join(counts)}."
+            f"int8 is {self.verdict}: {self.int8_ms:.3f} ms, float {self.float_ms:.3f} ms (measured), "
+            f"{100 * self.ratio:.1f} % of it (95 %: {100 * self.ratio_low:.1f} to {100 * self.ratio_high:.1f}); "
+            f"of {len(named)} layers {', '.join(counts)}."
         )

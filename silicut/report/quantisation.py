@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from silicut.records import Record
 from silicut.report import wording
+from silicut.report.layer_latency import OTHER_LAYER, Int8Latency
 from silicut.report.part import Part
 from silicut.report.summary import Stage
 
@@ -63,6 +64,7 @@ class QuantisationSummary(Record):
         stages: accuracy in float and in integers; empty without data.
         layers: in order of execution.
         output_noise_db: signal-to-noise ratio of the network's outputs; None where nothing is lost.
+        latency: of the network and each layer in float and in integers; None where it was not measured.
     """
 
     schema: ClassVar[str] = "quantisation_summary/1"
@@ -76,6 +78,7 @@ class QuantisationSummary(Record):
     stages: tuple[Stage, ...]
     layers: tuple[QuantisedLayer, ...]
     output_noise_db: float | None
+    latency: Int8Latency | None = None
 
     @property
     def weight_bytes(self) -> float:
@@ -99,6 +102,8 @@ def quantisation_view(summary: QuantisationSummary) -> Group:
 
         parts.append(accuracy_table(summary.stages))
     parts.append(_layer_table(summary))
+    if summary.latency is not None:
+        parts += [Text(summary.latency.sentence), _latency_table(summary.latency)]
     noise = summary.output_noise_db
     if noise is not None:
         parts.append(Text(f"outputs: {noise:.1f} dB of signal over quantisation noise"))
@@ -131,4 +136,14 @@ def _layer_table(summary: QuantisationSummary) -> Table:
         noise = "" if layer.noise_db is None else f"{layer.noise_db:.1f} dB"
         reach = f"{layer.low:.3g} to {layer.high:.3g}"
         add_row(table, layer.name, f"{layer.n_weights:,}", weight_bits_text(layer), str(layer.activation_bits), reach, noise)
+    return table
+
+
+def _latency_table(latency: Int8Latency) -> Table:
+    from silicut.report.terminal import add_row, headed_table
+
+    table = headed_table("layer", "float (measured)", "int8 (measured)", "int8 is")
+    for layer in latency.layers:
+        times = [f"{each:.1f} us" if each else "" for each in (layer.float_us, layer.int8_us)]
+        add_row(table, layer.name or OTHER_LAYER, *times, layer.verdict)
     return table

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from silicut.report.layer_latency import OTHER_LAYER
 from silicut.report.page import page_environment, trusted
 from silicut.report.quantisation import QuantisationSummary, QuantisedLayer, accuracy_text, headline, weight_bits_text
 from silicut.report.theme import DARK, LIGHT, css_variables
@@ -46,6 +47,7 @@ def render_quantisation(summary: QuantisationSummary) -> str:
             run=summary,
             headline=headline(summary),
             accuracy=accuracy_text(summary),
+            other_layer=OTHER_LAYER,
             rows=[_row(layer) for layer in summary.layers],
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )

@@ -8,6 +8,7 @@ from silicut.training.evaluate import Accuracy, Metric, evaluate, top1
 from silicut.training.fit import BeforeStep, OnEpoch, fit, optimizer_for
 from silicut.training.loss import Loss, batch_loss, distillation_loss, label_loss
 from silicut.training.masks import MaskedModule, Masks
+from silicut.training.normalisation import Normalisation
 from silicut.training.precision import check_precision
 from silicut.training.processes import (
     from_first,
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedModule",
     "Masks",
     "Metric",
+    "Normalisation",
     "OnEpoch",
     "Precision",
     "Recipe",

@@ -12,11 +12,14 @@ from silicut.numerics import load_quantised
 from silicut.report.quantisation import QuantisationSummary
 from silicut.search import Solution
 
-FILES = {"bits.json", "integer.json", "integer.safetensors", "quantisations.json", "report.html", "summary.json"}
+FILES = {
+    "bits.json", "integer.json", "integer.safetensors", "model.onnx", "quantisations.json", "report.html", "summary.json"
+}  # fmt: skip
 
 
 def quantise(*more):
-    return ["quantise", "--network", tiny.NETWORK, "--data", tiny.DATA, "--out", "out", "--calibration", "64", *more]
+    fixed = ["quantise", "--network", tiny.NETWORK, "--data", tiny.DATA, "--out", "out", "--calibration", "64"]
+    return [*fixed, "--no-latency", *more]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,37 @@ def test_all_methods_together(tmp_path, capsys):
 
 
 @pytest.mark.needs_ort
+def test_latency_is_measured_by_layer(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(quantise("--latency", "--out", str(out))) == 0
+    latency = QuantisationSummary.load(out / "summary.json").latency
+    assert {"stem", "block.conv1", "block.conv2", "head"} < {layer.name for layer in latency.layers}
+    assert f"int8 is {latency.verdict}" in capsys.readouterr().out
+    assert latency.sentence in (out / "report.html").read_text()
+
+
+@pytest.mark.needs_ort
+def test_a_folded_normalisation_makes_files_that_take_pixels(tmp_path, capsys):
+    """The same accuracy on normalised images, and the folder's file makes the integers that the folder has."""
+    out, mean_std = tmp_path / "out", "0.5,0.5,0.5/0.1,0.1,0.1"
+    assert run(quantise("--normalisation", mean_std, "--qonnx", "--out", str(out))) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"model.qonnx.onnx", "normalisation.json"}
+    summary = QuantisationSummary.load(out / "summary.json")
+    assert summary.methods["input"] == "images of 0..255, normalised as integers"
+    assert abs(summary.stages[1].n_correct - summary.stages[0].n_correct) <= 3
+    pixels = np.random.default_rng(0).integers(90, 166, (8, *tiny.SHAPE)).astype(np.uint8)
+    np.save(tmp_path / "pixels.npy", pixels)
+    np.save(tmp_path / "images.npy", ((pixels / 255 - 0.5) / 0.1).astype(np.float32))
+    for file in ("pixels.npy", "images.npy"):
+        given = ("--inputs", str(tmp_path / file))
+        assert run(["compare", str(out), str(out / "model.onnx"), *given]) == 0
+        assert "0 of" in capsys.readouterr().out
+    assert run(["compare", tiny.NETWORK, str(out), *given, "--input-shape", "3x8x8", "--json"]) == 0
+    reals = json.loads(capsys.readouterr().out)["reals"]
+    assert min(real["sqnr_db"] for real in reals) > 25
+
+
+@pytest.mark.needs_ort
 def test_the_folder_of_a_pruning_is_a_network(tiny_run, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(quantise("--network", str(tiny_run.folder), "--out", str(out))) == 0
@@ -95,6 +129,18 @@ REFUSED = [
         quantise("--bits", "1/8", "--ranges", "max", "--rounding", "up", "--calibration", "0", "--edge-bits", "16"),
         "weight_bits must be 2..8, not 1; ranges must be one of min-max, percentile, mse, kl, not 'max'; rounding must be "
         "one of nearest, adaptive, not 'up'; n_calibration must be 1 or more, not 0; edge_bits must be 2..8, not 16",
+    ),
+    (
+        quantise("--normalisation", "0.5"),
+        "a normalisation must be mean/std like 0.485,0.456,0.406/0.229,0.224,0.225, not '0.5'",
+    ),
+    (
+        quantise("--normalisation", "data"),
+        f"normalisation must be given as mean/std: data {tiny.DATA!r} do not say how their images were normalised",
+    ),
+    (
+        quantise("--normalisation", "0.5/0.5"),
+        "a normalisation must have 3 channels as the network's images, not 1",
     ),
     (quantise("--scales", "kl"), "scales must be one of max, mse, not 'kl'"),
     (

@@ -1,17 +1,19 @@
 """Quantisation as a function: what it counts, keeps and refuses."""
 
 import numpy as np
+import onnx
 import pytest
 import tiny
 import torch
 from torch import nn
 
 import silicut
+from silicut.flows.pixels import OnNormalised, noted_normalisation
 from silicut.graph import capture
 from silicut.graph.onnx_writer import to_onnx
 from silicut.numerics import dequantise, quantise, run_integer
 from silicut.records import ConfigError, OutputExists, UnsupportedModel
-from silicut.training import Recipe
+from silicut.training import Normalisation, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,54 @@ def test_what_is_saved_is_loaded_and_never_overwritten(result, images, tmp_path)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     with pytest.raises(ConfigError, match=r"build must be left out with .*: no class of the user's computes its integers"):
         silicut.load(folder, build=tiny.build)
+
+
+@pytest.mark.needs_ort
+def test_what_is_saved_runs_in_onnx_runtime(result, images, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    folder = result.save(tmp_path / "new")
+    session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_array_equal(found, result.module(images).numpy())
+
+
+def test_a_network_of_pixels_is_saved_with_what_it_folded_in(tmp_path):
+    normalisation = Normalisation(mean=(0.5,) * 3, std=(0.1,) * 3)
+    pixels = torch.randint(0, 256, (64, *tiny.SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = normalisation.images(pixels)
+    options = silicut.QuantiseOptions(normalisation=normalisation)
+    result = silicut.quantise(tiny.build(), images, options=options)
+    folder = result.save(tmp_path / "new")
+    assert noted_normalisation(folder) == noted_normalisation(folder / "model.onnx") == normalisation
+    with torch.no_grad():
+        found, exact = silicut.load(folder)(pixels), tiny.build()(images)
+        assert torch.equal(found, OnNormalised(result.module, normalisation)(images))
+    ratio = 10 * torch.log10((exact**2).sum() / ((exact - found) ** 2).sum())
+    assert ratio > 25
+    model = onnx.load_model_from_string(result.onnx_file())
+    assert [(i.name, i.type.tensor_type.elem_type) for i in model.graph.input] == [("x.pixels", onnx.TensorProto.UINT8)]
+    with pytest.raises(ConfigError, match="kind must be qdq or qonnx, not 'tflite'"):
+        result.onnx_file("tflite")
+
+
+class Deep(nn.Module):
+    """A linear layer of tokens, for which no QDQ file is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(x)
+
+
+def test_a_network_that_no_file_can_express_is_saved_without(tmp_path, images):
+    result = silicut.quantise(Deep(), images)
+    with pytest.warns(UserWarning, match=r"model.onnx was not written: .*fully connected layers are written for inputs"):
+        folder = result.save(tmp_path / "new")
+    assert "model.onnx" not in {path.name for path in folder.iterdir()}
+    assert silicut.load(folder)(images).shape == Deep()(images).shape
 
 
 class Pair(nn.Module):

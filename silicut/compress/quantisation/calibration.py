@@ -19,6 +19,7 @@ from silicut.records import ConfigError
 from silicut.records.progress import Progress, Tracker, silent
 
 N_BINS = 2048
+_LEAST_EVEN_BITS = 6
 Images = Sequence[Tensor | tuple[Tensor, ...]]
 """Batches of what the network reads: a tensor, or a tuple with one for each input. They are read more than once."""
 
@@ -84,22 +85,32 @@ def _counts(values: Tensor, low: float, high: float, n_bins: int) -> NDArray[np.
     return counted
 
 
-def quantisation_of(low: float, high: float, bits: int) -> Quantisation:
+def quantisation_of(low: float, high: float, bits: int, is_even: bool = False) -> Quantisation:
     """Return the unsigned quantisation that reaches from `low` to `high`, both moved to 0 where they leave it out.
 
     Scales are float32 numbers, so that every engine computes with the same ones; a tensor that is 0 throughout gets 1. The
     zero point is 0 where nothing is negative.
 
+    Args:
+        low, high: the smallest and the largest number.
+        bits: of the integers.
+        is_even: whether formats of 6 bits or more get an even zero point, for one level. Programs that add the zero point
+            before they round halves to even then round as those that add it behind.
+
     Example:
         >>> quantisation_of(0.0, 510.0, 8).scales, quantisation_of(-1.0, 3.0, 2).zero_points
         ((2.0,), (1,))
+        >>> quantisation_of(-5.0, 249.0, 8, is_even=True).zero_points
+        (6,)
     """
     low, high = min(low, 0.0), max(high, 0.0)
     format = IntegerFormat(bits, is_signed=False)
-    scale = float(np.float32((high - low) / format.max))
+    is_even = is_even and bits >= _LEAST_EVEN_BITS and low < 0
+    scale = float(np.float32((high - low) / (format.max - is_even)))
     if scale < float(np.finfo(np.float32).tiny):
         scale = 1.0
-    return Quantisation.per_tensor(format, scale, min(round(-low / scale), format.max))
+    zero_point = 2 * round(-low / scale / 2 + 0.25) if is_even else round(-low / scale)
+    return Quantisation.per_tensor(format, scale, min(zero_point, format.max - is_even))
 
 
 def activation_quantisations(
@@ -120,7 +131,9 @@ def activation_quantisations(
     for site in sites.at(plan):
         low, high = range_of(found[site.tensor], site.bits)
         least, most = sites.limits[site.tensor]
-        chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits)
+        # Inputs are quantised by themselves, and where a clamp ends, the ends of the format are its own.
+        is_sum = site.tensor not in sites.network.inputs and bool(np.isinf(least) and np.isinf(most))
+        chosen[site] = quantisation_of(max(low, least), min(high, most), site.bits, is_even=is_sum)
     widths = sites.widths(plan)
     for tensor, result in reversed(sites.joined):
         own, joint = Site(tensor, widths[tensor][0]), Site(result, widths[result][0])

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from silicut.compress.quantisation.affine import affine_layer
 from silicut.compress.quantisation.kinds import KINDS, Role, activations_read, padding_of, pair, pooled
 from silicut.compress.quantisation.lowering import Lowering, Numbers
-from silicut.compress.quantisation.weights import quantise_weights, with_room_for_bias
+from silicut.compress.quantisation.short_factors import SUM_BITS
+from silicut.compress.quantisation.weights import integer_bias
 from silicut.graph import Operator
 from silicut.graph.module import run_operator
 from silicut.numerics import (
@@ -39,7 +41,7 @@ def _weighted(low: Lowering, operator: Operator, kind: type[Convolution2d] | typ
     scales = source.scale * weights.scales
     layer = kind(
         weight=weights.values,
-        bias=_integer_bias(bias, scales),
+        bias=None if bias is None else integer_bias(bias, scales),
         input_format=source.steps.format,
         weight_format=weights.format,
         input_zero_point=source.zero_point,
@@ -47,10 +49,6 @@ def _weighted(low: Lowering, operator: Operator, kind: type[Convolution2d] | typ
     )
     made = low.accumulators(layer, operator.name, [source.name], scales, operator.outputs[0])
     low.requantise(made, end, end.name)
-
-
-def _integer_bias(bias: NDArray[Any] | None, scales: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    return None if bias is None else np.rint(bias.astype(np.float64) / scales).astype(np.int64)
 
 
 def _conv2d(low: Lowering, operator: Operator) -> None:
@@ -71,7 +69,6 @@ def _linear(low: Lowering, operator: Operator) -> None:
 
 
 def _batch_norm(low: Lowering, operator: Operator) -> None:
-    """A depthwise convolution of size 1: one weight of 8 bits a channel, which its scale makes exact."""
     a, source, end = operator.arguments, low.numbers(operator.arguments["input"].name), low.end_of(operator)
 
     def value(key: str, default: float) -> NDArray[np.float64]:
@@ -81,17 +78,7 @@ def _batch_norm(low: Lowering, operator: Operator) -> None:
     n = low.float.tensors[source.name].shape[1]
     factor = value("weight", 1.0) / np.sqrt(value("running_var", 1.0) + a["eps"])
     bias = value("bias", 0.0) - value("running_mean", 0.0) * factor
-    weights = quantise_weights(factor.reshape(-1, 1, 1, 1), np.full(n, 8))
-    weights = with_room_for_bias(weights, bias, source.scale, end.scale)
-    scales = source.scale * weights.scales
-    layer = Convolution2d(
-        weight=weights.values,
-        bias=_integer_bias(bias, scales),
-        input_format=source.steps.format,
-        weight_format=weights.format,
-        input_zero_point=source.zero_point,
-        groups=n,
-    )
+    layer, scales = affine_layer(factor, bias, source.steps, end.steps)
     made = low.accumulators(layer, operator.name, [source.name], scales, operator.outputs[0])
     low.requantise(made, end, end.name)
 
@@ -101,6 +88,7 @@ def _add(low: Lowering, operator: Operator) -> None:
     end = low.end_of(operator)
     step = Add.by(
         (first.scale / end.scale, float(operator.arguments.get("alpha", 1)) * second.scale / end.scale),
+        SUM_BITS,
         input_formats=(first.steps.format, second.steps.format),
         input_zero_points=(first.zero_point, second.zero_point),
         output_format=end.steps.format,

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.compress.quantisation.short_factors import short_factor, short_scales
 from silicut.compress.quantisation.sites import Site, Sites
-from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights, with_room_for_bias
+from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights, weight_scales, with_room_for_bias
 from silicut.graph import Network, Operator, Tensor
 from silicut.numerics import (
     ACCUMULATOR,
+    Convolution2d,
     IntegerOperator,
     Quantisation,
     QuantisedNetwork,
@@ -125,7 +127,7 @@ class Lowering:
 
     def accumulators(self, operator: IntegerOperator, name: str, inputs: Sequence[str], scales: Any, like: str) -> Numbers:
         """Add an operator that makes accumulators, with one scale or one for each channel, and return them."""
-        axis = 1 if len(self.float.tensors[like].shape) == 4 else len(self.float.tensors[like].shape) - 1
+        axis = 1 if isinstance(operator, Convolution2d) else len(self.float.tensors[like].shape) - 1
         each = np.atleast_1d(np.asarray(scales, np.float64))
         steps = Quantisation.per_channel(ACCUMULATOR, each, axis=axis)
         if len(each) == 1:
@@ -144,6 +146,8 @@ class Lowering:
             division: by which the numbers are divided on the way (the windows of an average).
         """
         factors = [scale / target.scale / division for scale in source.steps.scales]
+        if division > 1:
+            factors = [short_factor(factor, target.steps.format) for factor in factors]
         step = Requantise.by(
             factors,
             input_format=source.steps.format,
@@ -166,8 +170,10 @@ class Lowering:
         bias = operator.arguments["bias"] and self.float.parameters[operator.arguments["bias"].name]
         made = self.weights.get(operator.name)
         if made is None:
-            made = quantise_weights(weight, self.plan.filter_bits(operator.name, len(weight)))
-        return with_room_for_bias(made, bias, source.scale, end.scale), bias
+            bits = self.plan.filter_bits(operator.name, len(weight))
+            scales = short_scales(weight_scales(weight, bits), source.steps, end.steps)
+            made = quantise_weights(weight, bits, scales)
+        return with_room_for_bias(made, bias, source.steps, end.steps), bias
 
     def finished(self) -> QuantisedNetwork:
         """Return the integer network."""
@@ -198,6 +204,9 @@ def lower(
 
     Layers keep their names, tensors those of the float network; accumulators are called "<tensor>.accumulators", narrower
     copies "<tensor>.uint<bits>". Biases are rounded on the accumulators' scale.
+
+    Factors of requantisers are short (`short_factors`), so that runtimes make the same integers; the scales of given weights
+    stay as they are.
 
     Args:
         sites: where the network is rounded, with the network as `quantisable` gave it.

@@ -14,6 +14,7 @@ from silicut.compress.quantisation.calibration import activation_quantisations, 
 from silicut.compress.quantisation.equalisation import equalise
 from silicut.compress.quantisation.lowering import lower
 from silicut.compress.quantisation.ranges import RANGES, WEIGHT_SCALES, Histogram
+from silicut.compress.quantisation.short_factors import short_scales
 from silicut.compress.quantisation.sites import Site, Sites, find_sites
 from silicut.compress.quantisation.weights import IntegerWeights, quantise_weights
 from silicut.graph import Network
@@ -102,6 +103,7 @@ def quantise_after_training(
     weights = nearest_weights(sites, plan, methods.scales)
     found = histograms(sites.network, sites.limits, images, progress=progress)
     activations = activation_quantisations(sites, plan, found, RANGES[methods.ranges])
+    weights = with_short_factors(weights, sites, plan, activations)
     if methods.rounding == ADAPTIVE:
         rounded = adaptively_rounded(sites, plan, activations, weights, images)
         sites, weights = rounded.sites, dict(rounded.weights)
@@ -124,6 +126,20 @@ def nearest_weights(sites: Sites, plan: BitPlan, scales: str = "max") -> dict[st
             weight = sites.network.parameters[operator.arguments["weight"].name]
             bits = plan.filter_bits(operator.name, len(weight))
             made[operator.name] = quantise_weights(weight, bits, WEIGHT_SCALES[scales](weight, bits))
+    return made
+
+
+def with_short_factors(
+    weights: Mapping[str, IntegerWeights], sites: Sites, plan: BitPlan, activations: Mapping[Site, Quantisation]
+) -> dict[str, IntegerWeights]:
+    """Return weights rounded again at scales that make short factors (`short_scales`) with the activations around them."""
+    made, around = {}, sites.around(plan)
+    for operator in sites.network.operators:
+        if operator.name in weights:
+            weight = sites.network.parameters[operator.arguments["weight"].name]
+            read, end = (activations[site] for site in around[operator.name])
+            scales = short_scales(weights[operator.name].scales, read, end)
+            made[operator.name] = quantise_weights(weight, plan.filter_bits(operator.name, len(weight)), scales)
     return made
 
 

@@ -169,6 +169,20 @@ class Sites:
         """
         return tuple(Site(tensor, bits) for tensor, widths in self.widths(plan).items() for bits in widths)
 
+    def around(self, plan: BitPlan) -> dict[str, tuple[Site, Site]]:
+        """Return by layer where what it reads and what it makes is rounded.
+
+        Raises:
+            ConfigError: the plan names layers that the network lacks.
+        """
+        widths, found = self.widths(plan), {}
+        for operator in self.network.operators:
+            if operator.name in self.layers:
+                read = self.of[operator.arguments["input"].name]
+                made = self.of[self.ends.get(operator.name, operator.outputs[0])]
+                found[operator.name] = (Site(read, widths[read][-1]), Site(made, widths[made][0]))
+        return found
+
 
 def find_sites(network: Network) -> Sites:
     """Return where a network is rounded.

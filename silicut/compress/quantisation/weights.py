@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silicut.numerics import IntegerFormat
+from silicut.compress.quantisation.short_factors import short_scales
+from silicut.numerics import IntegerFormat, Quantisation
 
-LARGEST_BIAS = 2**29
-"""Biases stay below this on the accumulators' scale, so that sums have the rest of 32 bits."""
+LARGEST_BIAS = 2**22
+"""Biases stay below this on the accumulators' scale: float32, in which QONNX files have them, still tells them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,20 +90,30 @@ def quantise_weights(
     return IntegerWeights(values, scales, int(bits.max()))
 
 
-def with_room_for_bias(
-    weights: IntegerWeights, bias: NDArray[Any] | None, input_scale: float, output_scale: float
-) -> IntegerWeights:
-    """Return weights whose scales are large enough that biases fit the accumulators and factors their multipliers.
+def integer_bias(bias: NDArray[Any], scales: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return a bias in steps of the accumulators, one scale a filter."""
+    return np.rint(bias.astype(np.float64) / scales).astype(np.int64)
 
-    A filter of tiny weights beside a large bias (a dead channel after folding) would need more than 32 bits; its scale is
-    raised, and its weights, which hardly matter, are rounded again.
+
+def with_room_for_bias(
+    weights: IntegerWeights, bias: NDArray[Any] | None, read: Quantisation, made: Quantisation
+) -> IntegerWeights:
+    """Return weights whose scales are large enough that biases fit float32 and factors their multipliers.
+
+    A filter of tiny weights beside a large bias (a dead channel after folding) would need more bits; its scale is raised,
+    and its weights, which hardly matter, are rounded again.
+
+    Args:
+        weights: of one layer.
+        bias: array (filters,), or None.
+        read, made: the quantisations of what the layer reads and of its rounded result, each with one scale.
     """
-    needed = np.full(len(weights.scales), output_scale / 2**30)
+    needed = np.full(len(weights.scales), made.scales[0] / 2**30)
     if bias is not None:
         needed = np.maximum(needed, np.abs(bias.astype(np.float64)) / LARGEST_BIAS)
-    least = needed / input_scale
+    least = needed / read.scales[0]
     if (weights.scales >= least).all():
         return weights
-    scales = np.maximum(weights.scales, least).astype(np.float32).astype(np.float64)
+    scales = np.where(weights.scales >= least, weights.scales, short_scales(least, read, made))
     ratio = _along_filters(weights.scales / scales, weights.values)
     return IntegerWeights(np.rint(weights.values * ratio).astype(np.int8), scales, weights.bits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from silicut.numerics.onnx.builder import made
 from silicut.numerics.onnx.quantisers import quantise_tensor
 from silicut.numerics.onnx.reader import QuantisedReader, ReadOptions, opened_model
 from silicut.numerics.onnx.rules import RULES
+from silicut.numerics.onnx.scales import noted_scales
 from silicut.numerics.onnx.steps import Steps, plain_name, single
 from silicut.numerics.onnx.values import Constant, Index, Stored, View
 from silicut.numerics.operators import Clamp, Lookup
@@ -210,4 +212,5 @@ def stored_quantisations(model: Any) -> dict[str, Quantisation]:
                 raise UnsupportedModel([f"node {node.name!r} ({node.kind}): {reason}"], "Export it again") from None
             clip = (n.outputs[0] for n in reader.model.nodes if n.kind == "Clip" and n.inputs[0] == node.outputs[0])
             found[plain_name(next(clip, node.outputs[0]))] = target
-    return found
+    scales = noted_scales(reader.model.proto)
+    return {name: replace(steps, scales=(scales[name],)) if name in scales else steps for name, steps in found.items()}

@@ -8,6 +8,7 @@ import numpy as np
 
 from silicut.graph import Operator
 from silicut.numerics.formats import IntegerFormat
+from silicut.numerics.onnx.scales import power_of_two
 from silicut.numerics.onnx.steps import QUANTISED, Steps
 from silicut.numerics.onnx.writer import OPSET, CannotExpress, QuantisedWriter, operands, refuse
 from silicut.numerics.operators import Add, IntegerOperator, Lookup, Requantise
@@ -30,10 +31,11 @@ def to_qdq(
     they keep their names, or have "/quantised" behind them where the float input or output has the name. Weights are int8
     with a scale for each channel, biases int32 at input scale x weight scale. Accumulators stay inside of float operators.
 
-    Where every tensor has at most 8 bits and the runtime adds int8 products exactly, a layer's result differs from the
-    integer network's by at most one step, and only where the exact quotient lies within 2^-21 times its magnitude of a half:
-    runtimes multiply by float32 scales where the network multiplies by multiplier / 2^shift. With equal inputs a layer
-    therefore differs almost nowhere; a difference made in one layer may of course spread in the next.
+    Inside of the file tensors have powers of two for scales, and what they stand for is noted in its metadata; only float
+    inputs and outputs have their own. So the float32 factor of a runtime *is* multiplier / 2^shift. Where the runtime adds
+    int8 products exactly, a result differs from the integer network's only where float32 does not hold accumulator x factor,
+    by one step: for results of b bits never if accumulators stay below 2^24, the shift is at most 24 - b, and zero points of
+    sums are even. `silicut.compress.quantisation.lower` makes such networks, but for factors below 2^(b - 20).
 
     Args:
         quantised: its requantisers must round half to even, as QuantizeLinear does.
@@ -67,7 +69,7 @@ class QdqWriter(QuantisedWriter):
         """Write what becomes of an input and return its description."""
         format = self._format(name)
         if not self._has_integer_inputs:
-            self.store(name, name, self.zero_point(name), None)
+            self._quantise(name, name, self._meaning(name), self.zero_point(name))
             return self.value_info(name, name, np.float32)
         if name in self._real_names or self._is_clipped(format):
             self._real_names.add(name)
@@ -78,7 +80,7 @@ class QdqWriter(QuantisedWriter):
         """Write what becomes of an output and return its description."""
         if not self._has_integer_outputs:
             if not self.is_sum(name):
-                self.stored_real(name, self.steps(name), self.zero_point(name), "")
+                self._dequantise(name, self._meaning(name), self.zero_point(name), name, "/output")
             return self.value_info(name, name, np.float32)
         dtype = self._format(name).dtype
         if self.is_sum(name):
@@ -107,9 +109,11 @@ class QdqWriter(QuantisedWriter):
         """Write QuantizeLinear, and Clip where the format is narrower than the type."""
         if operator is not None:
             _check_rounding(self.operators[operator.name])
-        format = self._format(name)
-        parameters = self._parameters(name, self.steps(name), zero_point)
-        stored = self._stored(name)
+        self._quantise(name, real, self.steps(name), zero_point)
+
+    def _quantise(self, name: str, real: str, steps: Steps, zero_point: int) -> None:
+        format, stored = self._format(name), self._stored(name)
+        parameters = self._parameters(name, steps, zero_point, "" if steps.equals(self.steps(name)) else "/input")
         output = f"{name}/wide" if self._is_clipped(format) else stored
         self.add("QuantizeLinear", [real, *parameters], output, f"{name}/quantise")
         if output != stored:
@@ -135,12 +139,27 @@ class QdqWriter(QuantisedWriter):
         """Return the output of DequantizeLinear; readers with the tensor's own steps share one."""
         is_own = steps.equals(self.steps(name)) and zero_point == self.zero_point(name)
         part = "" if is_own else f"/{reader}"
-        output = (name if name in self.network.outputs and not self._has_integer_outputs else f"{name}/read") + part
+        output = f"{name}/read{part}"
         if all(output not in node.output for node in self.nodes):
-            axis = {} if steps.is_one else {"axis": steps.axis}
-            inputs = [self._stored(name), *self._parameters(name, steps, zero_point, part)]
-            self.add("DequantizeLinear", inputs, output, f"{name}/dequantise{part}", **axis)
+            self._dequantise(name, steps, zero_point, output, part)
         return output
+
+    def _dequantise(self, name: str, steps: Steps, zero_point: int, output: str, part: str) -> None:
+        axis = {} if steps.is_one else {"axis": steps.axis}
+        inputs = [self._stored(name), *self._parameters(name, steps, zero_point, part)]
+        self.add("DequantizeLinear", inputs, output, f"{name}/dequantise{part}", **axis)
+
+    def _meaning(self, name: str) -> Steps:
+        return Steps.of(self.quantised.quantisations[name])
+
+    def _own(self, name: str) -> Steps:
+        """Return the steps of a tensor inside of the file: the power of two next to its scale."""
+        steps = self._meaning(name)
+        if self.is_sum(name) or not steps.is_one:
+            return steps
+        (scale,) = self.quantised.quantisations[name].scales
+        self.scales[name] = repr(scale)
+        return Steps(np.array([power_of_two(scale)]))
 
     def weight(self, name: str, weight: np.ndarray, format: IntegerFormat, steps: Steps) -> str:
         """Return the output of DequantizeLinear along axis 0 of a constant int8 (int16 for more than 8 bits)."""

@@ -17,7 +17,7 @@ from silicut.numerics.operators import Add, Lookup, Requantise
 from silicut.numerics.quantised import QuantisedNetwork
 from silicut.numerics.rounding import Rounding
 
-_FLOAT32_EXACT = 2**24
+_LARGEST_BIAS = 2**22  # beyond, the two roundings of bias and scale to float32 could move it by a half
 
 
 def to_qonnx(quantised: QuantisedNetwork, *, batch: int | None = 1) -> Any:
@@ -113,8 +113,8 @@ class QonnxWriter(QuantisedWriter):
 
     def bias(self, name: str, bias: np.ndarray, steps: Steps) -> str:
         """Return Quant of the real bias on the accumulators' scale."""
-        if np.abs(bias).max(initial=0) > _FLOAT32_EXACT:
-            raise CannotExpress("its bias exceeds 2^24, and floats stand for it")
+        if np.abs(bias).max(initial=0) > _LARGEST_BIAS:
+            raise CannotExpress("its bias exceeds 2^22, and products of floats stand for it")
         format = IntegerFormat(max(signed_bits(int(bias.min()), int(bias.max())), 2))
         return self._quant(
             name, self.constant(name, (bias * steps.values).astype(np.float32)), format, steps.values, f"{name}/real"

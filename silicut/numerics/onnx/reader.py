@@ -21,6 +21,7 @@ from silicut.graph.from_onnx.opened import OnnxNode, OpenedModel, known_shapes, 
 from silicut.numerics.formats import IntegerFormat, Integers
 from silicut.numerics.onnx.builder import Builder, Shape, made, output_shape
 from silicut.numerics.onnx.rules import Rule
+from silicut.numerics.onnx.scales import noted_scales, with_scales
 from silicut.numerics.onnx.steps import FORMATS, ORIGINS, Steps, plain_name, read_notes
 from silicut.numerics.onnx.values import Applied, Constant, FloatInput, Index, Joined, Stored, Sum, Value, View
 from silicut.numerics.operators import ACCUMULATOR, Clamp, Concatenate, IntegerOperator, Linear
@@ -84,7 +85,8 @@ class QuantisedReader(ABC):
         outputs = [] if offenders else [self._output(name, offenders) for name in self.model.outputs]
         if offenders:
             raise UnsupportedModel(offenders, _ADVICE)
-        return self.builder.quantised(outputs, read_notes(self.model.proto, ORIGINS))
+        quantised = self.builder.quantised(outputs, read_notes(self.model.proto, ORIGINS))
+        return with_scales(quantised, noted_scales(self.model.proto))
 
     def _offence(self, node: OnnxNode) -> list[str]:
         """Read a node; return the sentence that says why it cannot be read, unless one before it is the cause."""

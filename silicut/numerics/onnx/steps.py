@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from silicut.numerics.quantisation import Quantisation
 from silicut.records import BadFile
 
-FORMATS, ORIGINS = "silicut.formats", "silicut.origins"
-"""Entries of a file's metadata: the formats of weights and accumulators, and where tensors come from, as JSON."""
+FORMATS, ORIGINS, SCALES = "silicut.formats", "silicut.origins", "silicut.scales"
+"""Entries of a file's metadata: the formats of weights and accumulators, where tensors come from, and the scales of tensors
+that have powers of two inside of the file; as JSON."""
 QUANTISED = "/quantised"
 """Behind the name of an integer tensor whose own name the file's float input or output has."""
 _FOREIGN = ("_QuantizeLinear_Output", "_quantized")
@@ -76,26 +77,6 @@ def single(values: Iterable[float] | NDArray[Any]) -> NDArray[np.float64]:
         False
     """
     return np.atleast_1d(np.asarray(values, np.float32).astype(np.float64))
-
-
-def absorbing(before: float, factors: NDArray[np.float64], after: float) -> NDArray[np.float64]:
-    """Return the float32 scales w at which a runtime's float32 product before * w / after is the factor itself.
-
-    The nearest scale gives a product that may be off by its two roundings; one of its neighbours mostly gives none.
-
-    Example:
-        >>> w = absorbing(0.1, np.array([3 / 8192]), 0.7).astype(np.float32)
-        >>> (np.float32(0.1) * w / np.float32(0.7)).item() == 3 / 8192
-        True
-    """
-    a, b = np.float32(before), np.float32(after)
-    nearest = np.asarray(factors * float(b) / float(a), np.float32)
-    best = nearest.copy()
-    for n_places in (0, 1, -1, 2, -2, 3, -3):
-        scales = nearest + n_places * np.spacing(nearest)
-        is_better = np.abs(a * scales / b - factors) < np.abs(a * best / b - factors)
-        best[is_better] = scales[is_better]
-    return best.astype(np.float64)
 
 
 def plain_name(name: str) -> str:

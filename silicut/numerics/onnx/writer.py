@@ -17,7 +17,7 @@ import numpy as np
 from silicut.graph import Operator
 from silicut.numerics.execute import IntegerExecutor
 from silicut.numerics.formats import IntegerFormat
-from silicut.numerics.onnx.steps import FORMATS, ORIGINS, Steps, absorbing, single, write_notes
+from silicut.numerics.onnx.steps import FORMATS, ORIGINS, SCALES, Steps, single, write_notes
 from silicut.numerics.operators import (
     Add,
     Clamp,
@@ -64,6 +64,7 @@ class QuantisedWriter(ABC):
         self.nodes: list[Any] = []
         self.initializers: dict[str, np.ndarray] = {}
         self.formats: dict[str, str] = {}
+        self.scales: dict[str, str] = {}
         self._steps: dict[str, Steps] = {}
 
     # What a kind of file says.
@@ -226,6 +227,8 @@ class QuantisedWriter(ABC):
         model.producer_name, model.producer_version = "silicut", __version__
         write_notes(model, FORMATS, self.formats)
         write_notes(model, ORIGINS, self.quantised.origins)
+        if self.scales:
+            write_notes(model, SCALES, self.scales)
         return model
 
 
@@ -256,7 +259,7 @@ def _weighted(writer: QuantisedWriter, operator: Operator, layer: Convolution2d 
     ):
         raise CannotExpress("its accumulators' scales do not lie along its channels")
     writer.formats[output] = layer.output_format.name
-    steps = Steps(_weight_scales(writer, output, read.one, sums, len(layer.weight)), 0)
+    steps = Steps(np.broadcast_to(single(sums.values / read.one), len(layer.weight)), 0)
     inputs = [
         writer.real(name, read, layer.input_zero_point, operator.name),
         writer.weight(f"{operator.name}.weight", layer.weight, layer.weight_format, steps),
@@ -264,17 +267,6 @@ def _weighted(writer: QuantisedWriter, operator: Operator, layer: Convolution2d 
     if layer.bias is not None:
         inputs.append(writer.bias(f"{operator.name}.bias", layer.bias, steps.by(read.one)))
     return inputs
-
-
-def _weight_scales(writer: QuantisedWriter, output: str, read: float, sums: Steps, n_channels: int) -> np.ndarray:
-    """Return the scale of each channel's weights, at which the accumulators have the steps that their reader wants."""
-    readers = writer.network.consumers.get(output, ())
-    integer = writer.operators[readers[0].name] if readers else None
-    if output not in writer.network.outputs and isinstance(integer, Requantise):
-        scales = absorbing(read, factors(integer), writer.steps(readers[0].outputs[0]).one)
-    else:
-        scales = single(sums.values / read)
-    return np.broadcast_to(scales, n_channels)
 
 
 def _convolution(writer: QuantisedWriter, operator: Operator, layer: Convolution2d) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from silicut.training import Normalisation
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -88,9 +90,7 @@ class ImageData:
         augmentation: Augmentation | None = None,
     ) -> None:
         self._name, self._training, self._evaluation = name, training, evaluation
-        self._mean, self._std = mean, std
-        self._shift = 255 * torch.tensor(mean).reshape(1, -1, 1, 1)
-        self._scale = 1 / (255 * torch.tensor(std).reshape(1, -1, 1, 1))
+        self._normalisation = Normalisation(mean=mean, std=std)
         self._augmentation = augmentation
         self._n_classes = 1 + int(max(training.labels.max(), evaluation.labels.max()))
 
@@ -98,6 +98,11 @@ class ImageData:
     def name(self) -> str:
         """How messages call the data."""
         return self._name
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What becomes of pixels before a network reads them."""
+        return self._normalisation
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -136,8 +141,8 @@ class ImageData:
             self._name,
             self._training.first(n_training),
             self._evaluation.first(n_evaluation),
-            mean=self._mean,
-            std=self._std,
+            mean=self.normalisation.mean,
+            std=self.normalisation.std,
             augmentation=self._augmentation,
         )
 
@@ -155,13 +160,11 @@ class ImageData:
             images = self._training.images[chosen]
             if self._augmentation is not None:
                 images = self._augmentation.apply(images, generator)
-            yield self._normalised(images), torch.from_numpy(self._training.labels[chosen])
+            yield self.normalisation.images(torch.from_numpy(images)), torch.from_numpy(self._training.labels[chosen])
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all evaluation images in their order, not augmented."""
         for start in range(0, self.n_evaluation, batch_size):
             chosen = slice(start, start + batch_size)
-            yield self._normalised(self._evaluation.images[chosen]), torch.from_numpy(self._evaluation.labels[chosen])
-
-    def _normalised(self, images: np.ndarray) -> Tensor:
-        return torch.from_numpy(images).to(torch.float32).sub_(self._shift).mul_(self._scale)
+            images, labels = (torch.from_numpy(part[chosen]) for part in (self._evaluation.images, self._evaluation.labels))
+            yield self.normalisation.images(images), labels

@@ -50,14 +50,17 @@ def test_nothing_is_calibrated_on_nothing(joined, images, sentence):
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("is_even", [False, True])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 3.0), (-1.0, 3.0), (-3.0, 0.0), (0.5, 1.0), (-2.0, -1.0), (0.0, 0.0)])
-def test_integers_reach_both_ends_and_hold_zero_exactly(bits, low, high):
-    steps = quantisation_of(low, high, bits)
+def test_integers_reach_both_ends_and_hold_zero_exactly(bits, low, high, is_even):
+    steps = quantisation_of(low, high, bits, is_even)
     (scale,), (zero,) = steps.scales, steps.zero_points
     assert (steps.format.min, steps.format.max) == (0, 2**bits - 1)
     assert scale == np.float32(scale)
     if low >= 0:
         assert zero == 0
+    if is_even and bits >= 6:
+        assert zero % 2 == 0
     for end in (min(low, 0.0), max(high, 0.0)):
         nearest = np.clip(np.rint(end / scale) + zero, 0, steps.format.max)
         assert abs((nearest - zero) * scale - end) <= scale / 2 * (1 + 1e-5)

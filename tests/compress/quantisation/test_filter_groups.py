@@ -104,7 +104,8 @@ def test_a_plan_with_groups_is_lowered_and_its_narrow_filters_are_narrow(sites, 
         values = quantised.network.parameters[f"{layer}.weight"]
         for group in plan.filter_groups[layer]:
             limit = 2 ** (group.weight_bits - 1) - 1
-            assert np.abs(values[list(group.filters)]).max() == limit
+            largest = np.abs(values[list(group.filters)]).max()
+            assert limit - limit // 50 <= largest <= limit  # scales are raised a little, to short factors
     operators = {o.name: o for o in quantised.network.operators}
     assert operators["stem"].arguments["weight_format"] == "int8_narrow"
 

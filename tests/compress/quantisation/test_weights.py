@@ -5,6 +5,7 @@ import pytest
 
 from silicut.compress.quantisation import quantise_weights, weight_scales
 from silicut.compress.quantisation.weights import with_room_for_bias
+from silicut.numerics import IntegerFormat, Quantisation, encode_factor
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -40,8 +41,10 @@ def test_scales_are_numbers_of_float32():
 
 def test_a_large_bias_raises_the_scale_of_its_filter_alone():
     weights = quantise_weights(np.array([[1e-8, 2e-8], [1.0, 2.0]]), np.array([8, 8]))
-    roomy = with_room_for_bias(weights, np.array([50.0, 50.0]), input_scale=0.01, output_scale=0.1)
-    assert 50.0 / (0.01 * roomy.scales[0]) <= 2**29 * (1 + 1e-6)
+    read, made = (Quantisation.per_tensor(IntegerFormat(8, is_signed=False), scale) for scale in (0.01, 0.1))
+    roomy = with_room_for_bias(weights, np.array([50.0, 50.0]), read, made)
+    assert 50.0 / (0.01 * roomy.scales[0]) <= 2**22
+    assert encode_factor(0.01 * roomy.scales[0] / 0.1).shift <= 16
     assert roomy.scales[1] == weights.scales[1]
     np.testing.assert_array_equal(roomy.values[1], weights.values[1])
     assert not roomy.values[0].any()
