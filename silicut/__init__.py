@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from silicut.compress.quantisation import BitPlan as BitPlan
     from silicut.compress.quantisation import LayerBits as LayerBits
     from silicut.flows.compare import compare as compare
-    from silicut.flows.compile import CompiledNetwork as CompiledNetwork
     from silicut.flows.compile import CompileOptions as CompileOptions
     from silicut.flows.compile import compile_program as compile_program
-    from silicut.flows.compile import load_compiled as load_compiled
+    from silicut.flows.compiled import CompiledNetwork as CompiledNetwork
+    from silicut.flows.compiled import load_compiled as load_compiled
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -48,7 +48,7 @@ _PLACES = {
     "PAPER": "flows.prune",
     "BitPlan": "compress.quantisation",
     "CompileOptions": "flows.compile",
-    "CompiledNetwork": "flows.compile",
+    "CompiledNetwork": "flows.compiled",
     "LayerBits": "compress.quantisation",
     "MeasureOptions": "targets",
     "Methods": "flows.quantise",
@@ -69,7 +69,7 @@ _PLACES = {
     "inspect": "flows.inspect",
     "kept_parts": "flows.load",
     "load": "flows.load",
-    "load_compiled": "flows.compile",
+    "load_compiled": "flows.compiled",
     "measure": "targets",
     "profile_network": "targets.profile",
     "prune": "flows.prune",

@@ -39,8 +39,8 @@ ROOMS = "records graph numerics search training compress targets hardware accele
 PUBLIC_MODULES = tuple(
     "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
     "flows.front flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
-    "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.simulate "
-    "report.compilation report.simulation".split()
+    "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.compiled "
+    "flows.simulate report.compilation report.simulation".split()
 )
 """Modules whose names are public although their room does not give them away."""
 

@@ -81,7 +81,7 @@ def _executor(spec: str, weights: str | None, input_shape: str | None) -> tuple[
 
 def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:
     """Return the network of a folder or QONNX file, the path of another ONNX file, else a float network."""
-    from silicut.flows.compile import PROGRAM_FILE, load_compiled
+    from silicut.flows.compiled import PROGRAM_FILE, load_compiled
     from silicut.numerics import load_quantised
     from silicut.numerics.onnx import from_qonnx, is_qonnx
 

@@ -40,7 +40,7 @@ def compile(
 ) -> None:
     """Make a program for the GEMM accelerator of an integer network, after a report of what runs where."""
     from silicut.flows.compile import CompileOptions, compile_program, integer_network, name_of, what_runs_where
-    from silicut.flows.quantise import new_folder
+    from silicut.flows.new_folder import new_folder
     from silicut.flows.summary import Label
 
     config, chosen = _checked(accelerator, clock, split)

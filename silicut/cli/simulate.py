@@ -33,7 +33,7 @@ def simulate(
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Run a program on the simulated accelerator: outputs to the bit, time to the cycle, layer by layer where it went."""
-    from silicut.flows.quantise import new_folder
+    from silicut.flows.new_folder import new_folder
     from silicut.flows.simulate import opened
     from silicut.flows.simulate import simulate as simulate_program
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from silicut.accelerators.gemm.compile import CompileOptions, Partition, compile_network, partition
@@ -11,78 +10,24 @@ from silicut.accelerators.gemm.compile.planning import ProductShape
 from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
 from silicut.accelerators.gemm.config import GemmConfig
-from silicut.accelerators.gemm.program import Program
-from silicut.accelerators.gemm.program.files import load_program, program_hash, save_program
 from silicut.flows.compilation_summary import assigned, record_of
+from silicut.flows.compiled import CompiledNetwork
 from silicut.flows.estimate import accelerator as configured
-from silicut.flows.pixels import NORMALISATION_FILE, noted_normalisation
-from silicut.flows.quantise import SUMMARY_FILE, Quantised, new_folder
+from silicut.flows.pixels import noted_normalisation
+from silicut.flows.quantise import SUMMARY_FILE, Quantised
 from silicut.flows.summary import Label
-from silicut.numerics import QuantisedNetwork, load_quantised, save_quantised
+from silicut.numerics import QuantisedNetwork, load_quantised
 from silicut.numerics.onnx import from_qdq, from_qonnx, is_qonnx
 from silicut.numerics.quantised_files import STRUCTURE_FILE
 from silicut.records import BadFile, ConfigError, Progress, Tracker, read_json, silent
-from silicut.report.compilation import AssignedOperator, Compilation
+from silicut.report.compilation import AssignedOperator
 from silicut.report.quantisation import QuantisationSummary
 from silicut.training import Normalisation
 
-__all__ = ["CompileOptions", "CompiledNetwork", "compile_program", "load_compiled"]
+__all__ = ["CompileOptions", "compile_program"]
 
-PROGRAM_FILE, RECORD_FILE = "program.gemm", "compilation.json"
 SPLITS = {"best": None, "lut": 1.0, "dsp": 0.0}
 """What a split is called, and the share of filters that the LUT core gets; None for the number that is fastest."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CompiledNetwork:
-    """A program with the integer network that it executes.
-
-    Attributes:
-        program: what the machine reads; nothing else is needed for a run.
-        record: what runs where, bits and split of every layer.
-        network: the integer network, and what its integers stand for; with a normalisation it takes pixels.
-        normalisation: what the images that the float network takes were normalised by, where that is folded in.
-    """
-
-    program: Program
-    record: Compilation
-    network: QuantisedNetwork
-    normalisation: Normalisation | None = None
-
-    def save(self, folder: str | Path) -> Path:
-        """Write program.gemm, compilation.json and the integer network into a new or empty folder; return its path.
-
-        normalisation.json is what was folded in.
-
-        Raises:
-            OutputExists: the folder holds something.
-        """
-        folder = new_folder(folder)
-        save_quantised(self.network, folder)
-        save_program(self.program, folder / PROGRAM_FILE)
-        self.record.save(folder / RECORD_FILE)
-        if self.normalisation is not None:
-            self.normalisation.save(folder / NORMALISATION_FILE)
-        return folder
-
-
-def load_compiled(folder: str | Path) -> CompiledNetwork:
-    """Read what `CompiledNetwork.save` wrote.
-
-    Args:
-        folder: of silicut compile.
-
-    Raises:
-        BadFile: a file is missing or damaged, or the files do not belong together.
-    """
-    folder = Path(folder)
-    if not (folder / PROGRAM_FILE).exists():
-        raise BadFile(f"{folder} is no folder of silicut compile: it holds no {PROGRAM_FILE}; compile a network first")
-    program, record = load_program(folder / PROGRAM_FILE), Compilation.load(folder / RECORD_FILE)
-    if record.hashes.get("program") != program_hash(program):
-        raise BadFile(f"{folder / PROGRAM_FILE} is another program than {RECORD_FILE} is about; take both from one folder")
-    normalisation = noted_normalisation(folder)
-    return CompiledNetwork(program=program, record=record, network=load_quantised(folder), normalisation=normalisation)
 
 
 def compile_program(

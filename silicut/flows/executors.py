@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from silicut.flows.compile import CompiledNetwork
+from silicut.flows.compiled import CompiledNetwork
 from silicut.graph import Network
 from silicut.numerics import IntegerExecutor, Quantisation, QuantisedNetwork, quantise
 from silicut.numerics.onnx import plain_name, roundings, stored_quantisations, stored_tensors, to_qdq

@@ -14,8 +14,8 @@ from silicut.accelerators.gemm.program import Program
 from silicut.accelerators.gemm.program.files import load_program
 from silicut.accelerators.gemm.simulate import Simulation
 from silicut.accelerators.gemm.simulate import simulate as simulate_program
-from silicut.flows.compile import CompiledNetwork, load_compiled
-from silicut.flows.quantise import new_folder
+from silicut.flows.compiled import CompiledNetwork, load_compiled
+from silicut.flows.new_folder import new_folder
 from silicut.flows.simulation_summary import Circumstances, summary_of
 from silicut.numerics import QuantisedNetwork, quantise
 from silicut.records import ConfigError, Progress, Tracker, save_tensors, silent, write_atomically

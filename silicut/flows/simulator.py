@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.accelerators.gemm.simulate import simulate
-from silicut.flows.compile import CompiledNetwork, CompileOptions, compile_program
+from silicut.flows.compile import CompileOptions, compile_program
+from silicut.flows.compiled import CompiledNetwork
 from silicut.flows.executors import Arrays, input_shape, makers
 from silicut.flows.simulate import opened
 from silicut.numerics import QuantisedNetwork

@@ -9,7 +9,7 @@ from integer_networks import gated, residual
 from silicut.accelerators.gemm.config import TINY
 from silicut.accelerators.gemm.program.files import load_program
 from silicut.cli.app import run
-from silicut.flows.compile import load_compiled
+from silicut.flows.compiled import load_compiled
 from silicut.numerics import dequantise, run_integer, save_quantised
 from silicut.numerics.onnx import to_qdq
 from silicut.records import load_tensors

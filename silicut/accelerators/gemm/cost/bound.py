@@ -8,7 +8,7 @@ counts round down where a compiler may choose, so the bound is never above the e
     DSP execute   ceil(m / B) ceil(n / O) ceil(k / word) P'        word = inputs of 4 or 8 bits, P' = cycles of a word
     window        m kernel_height ceil(kernel_width channels a / F), once for each core that has filters
     result        m ceil(n / lanes)
-    banks         half of execute + result + tiles * latency: a tile waits until the last but one has left its accumulators
+    banks         (execute + result + tiles * latency) / banks of accumulators: a tile waits until one of them is free
     vector unit   m ceil(n / lanes) taps
     memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses
 
@@ -129,6 +129,8 @@ def _machine(config: GemmConfig) -> dict[str, int]:
         "dsp_cycles_8": dsp.n_tile_cycles(8) if dsp else 1,
         "lut_latency": lut.latency_cycles if lut else 0,
         "dsp_latency": dsp.latency_cycles if dsp else 0,
+        "lut_banks": lut.n_accumulator_banks if lut else 1,
+        "dsp_banks": dsp.n_accumulator_banks if dsp else 1,
         "lanes": config.n_lanes,
         "fill_bits": config.fill_bits,
         "beat_bits": 8 * memory.bytes_per_cycle,
@@ -163,11 +165,11 @@ def roofs(layers: Any, n_lut: ArrayLike, machine: Any) -> Roofs:
         lut_execute,
         (n_lut > 0) * _window(layers, layers.a_bits, layers.a_bits, machine),
         lut_result,
-        np.floor((lut_execute + lut_result + lut_tiles * machine.lut_latency) / 2),
+        np.floor((lut_execute + lut_result + lut_tiles * machine.lut_latency) / machine.lut_banks),
         dsp_execute,
         (n_dsp > 0) * _window(layers, 1, layers.dsp_bits, machine) + columns["window"],
         dsp_result,
-        np.floor((dsp_execute + dsp_result + dsp_tiles * machine.dsp_latency) / 2),
+        np.floor((dsp_execute + dsp_result + dsp_tiles * machine.dsp_latency) / machine.dsp_banks),
         window * layers.kernel_height * layers.kernel_width,
         _memory(layers, n_lut, n_dsp, machine),
     )

@@ -16,12 +16,13 @@ def random_config(rng):
     passes = pick(2, 4)
     lut = LutCore(
         n_rows=pick(1, 2, 3, 7, 8), n_columns=pick(3, 4, 8, 11, 16), word_bits=32 * pick(1, 2, 3, 4, 9),
+        n_accumulator_banks=pick(2, 3),
         lhs_depth=pick(128, 256, 1024), rhs_depth=pick(256, 512, 1024),
     )  # fmt: skip
     dsp = DspCore(
         n_rows=pick(1, 2, 4), n_inputs=pick(4, 8, 16), n_passes=passes, n_outputs=passes * pick(2, 4, 6),
         lhs_depth=pick(256, 1024, 2048), rhs_depth=pick(256, 512, 4096), macs_per_slice_4bit=pick(2, 4),
-        macs_per_slice_8bit=pick(1, 2),
+        macs_per_slice_8bit=pick(1, 2), n_accumulator_banks=pick(2, 3, 8),
     )  # fmt: skip
     every = pick(0, 13, 100)
     memory = Memory(

@@ -74,8 +74,8 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         found["dsp_result"] = n_pixels * len(parts(layer.out_channels, lanes))
         words += layer.out_channels * layer.kernel_height * layer.kernel_width * layer.dsp_bits
     for name, core in (("lut", lut), ("dsp", dsp)):
-        latency = tiles[name] * core.latency_cycles if core else 0
-        found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // 2
+        latency, n_banks = (tiles[name] * core.latency_cycles, core.n_accumulator_banks) if core else (0, 1)
+        found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // n_banks
     if layer.kind is Kind.WINDOWS:
         found["vector"] = n_pixels * len(parts(layer.out_channels, lanes)) * layer.kernel_height * layer.kernel_width
     words = math.ceil(words / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)

@@ -52,8 +52,7 @@ def configs():
 
 def check(name, config):
     """Compare the three models on one network and one build."""
-    if config.lut is not None and config.dsp is not None:
-        check_layers(name, config)
+    check_layers(name, config)
     together = compiled(name, config, False)
     overlapped = exact_time(together.schedules, together.queues, config)
     assert overlapped.barriers == ()

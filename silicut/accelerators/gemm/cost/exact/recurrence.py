@@ -3,7 +3,7 @@
     start  = max(end of the job before, what it waits for)
     end    = start + 1 + cycles                                             window units and vector unit
     end    = start + 1 + beats + pauses;  a load's data = end + latency      memory
-    X[i]   = max(X[i-1], R[i-2]) + execute[i]                                cores, tile by tile
+    X[i]   = max(X[i-1], R[i-banks]) + execute[i]                            cores, tile by tile
     R[i]   = max(R[i-1], X[i] + latency, residual and room for output) + result[i]
 
 Each job is dispatched in one cycle. What the memory waits for of another kind than it moves costs it a cycle of its own.
@@ -11,6 +11,7 @@ Each job is dispatched in one cycle. What the memory waits for of another kind t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -51,14 +52,14 @@ class _Line:
         last: the latest end of anything that it started.
         ends: of each job so far, when it has been executed; of loads, when they left the queue.
         results: of each job so far, when its results are written; of loads, when their data have arrived.
-        r: when the results of the last two tiles were ready, the older first.
+        r: when the results of the last tiles were ready, the oldest first, as many as there are banks of accumulators.
     """
 
     free: int = 0
     last: int = 0
     ends: list[int] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
-    r: tuple[int, int] = (0, 0)
+    r: deque[int] = field(default_factory=deque)
 
     def done(self, end: int, result: int) -> None:
         self.free = end
@@ -85,6 +86,9 @@ class _Recurrence:
         self.queues, self.lengths, self.config = queues, lengths, config
         self.waits = waits(queues)
         self.lines = {queue: _Line() for queue in Queue}
+        for queue, core in ((Queue.LUT_COMPUTE, config.lut), (Queue.DSP_COMPUTE, config.dsp)):
+            if core is not None:
+                self.lines[queue].r.extend([0] * core.n_accumulator_banks)
         self.barriers: list[int] = []
         self.beats = 0  # since the last pause of the memory
 
@@ -150,10 +154,9 @@ class _Recurrence:
         assert core is not None
         x = max(line.free, self._latest([wait for wait in found if wait.resource not in _OF_RESULTS])) + 1
         room = self._latest([wait for wait in found if wait.resource in _OF_RESULTS])
-        older, last = line.r
         for i, execute in enumerate(tiles.execute):
-            x = (max(x, older) if tiles.opens else x) + execute
+            x = (max(x, line.r[0]) if tiles.opens else x) + execute
             if tiles.result:
-                older, last = last, max(last, x + core.latency_cycles, room) + tiles.result[i]
-        line.r = older, last
-        line.done(x, last + RESULT_LATENCY_CYCLES if tiles.result else x)
+                line.r.append(max(line.r[-1], x + core.latency_cycles, room) + tiles.result[i])
+                line.r.popleft()
+        line.done(x, line.r[-1] + RESULT_LATENCY_CYCLES if tiles.result else x)
