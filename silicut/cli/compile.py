@@ -45,8 +45,7 @@ def compile(
 
     config, chosen = _checked(accelerator, clock, split)
     new_folder(out)
-    quantised = integer_network(network)
-    rows = what_runs_where(quantised)
+    rows = what_runs_where(integer_network(network))
     if not json:
         from silicut.report.terminal_compilation import partition_view
 
@@ -55,7 +54,7 @@ def compile(
     options = CompileOptions(split=chosen, has_barriers=barriers, allows_host=allow_host)
     with progress_bars(json) as progress:
         compiled = compile_program(
-            quantised, config, options, label=Label(name_of(network), typed_command()), progress=progress
+            network, config, options, label=Label(name_of(network), typed_command()), progress=progress
         )
     compiled.save(out)
     if json:
