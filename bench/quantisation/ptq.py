@@ -10,74 +10,89 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from subjects import Study, Subject
+from torch import Tensor
+from torch.nn import functional
 
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.compress.quantisation.bit_search import BOPS, bit_operations, search_bits, weight_bits
-from silicut.compress.quantisation.calibration import histograms
-from silicut.compress.quantisation.post_training import (
-    ADAPTIVE,
-    Methods,
-    nearest_weights,
-    quantise_after_training,
-    with_edges,
-)
-from silicut.compress.quantisation.ranges import RANGES
-from silicut.compress.quantisation.sensitivity import Sensitivity, measure_sensitivity
+from silicut.compress.quantisation.post_training import ADAPTIVE, Methods, quantise_after_training, with_edges
+from silicut.compress.quantisation.sensitivity import Sensitivity
+from silicut.flows.bit_search import N_IMAGES, measured_sensitivity
 from silicut.numerics import QuantisedModule
-from silicut.training import evaluate
+from silicut.training import evaluate, top1
 
 EDGE_BITS = 8
-N_CALIBRATION, N_SENSITIVITY = 512, 256
+N_CALIBRATION = 512
 WIDTHS = (8, 4, 3, 2)
-SEARCHED = (2, 3, 4, 5, 6, 7, 8)
-BEST = Methods(ranges="mse", scales="mse", rounding=ADAPTIVE)
+BEST = Methods(rounding=ADAPTIVE)
 METHODS: Mapping[str, Methods] = {
-    "min-max": Methods(),
-    "percentile": Methods(ranges="percentile", scales="mse"),
-    "kl": Methods(ranges="kl", scales="mse"),
-    "mse": Methods(ranges="mse", scales="mse"),
-    "mse, equalised": Methods(ranges="mse", scales="mse", equalises=True),
-    "mse, biases": Methods(ranges="mse", scales="mse", corrects_biases=True),
+    "min-max": Methods(ranges="min-max", scales="max"),
+    "percentile": Methods(ranges="percentile"),
+    "kl": Methods(ranges="kl"),
+    "mse": Methods(),
+    "mse, equalised": Methods(equalises=True),
+    "mse, biases": Methods(corrects_biases=True),
     "mse, adaptive": BEST,
-    "mse, equalised, adaptive": Methods(ranges="mse", scales="mse", rounding=ADAPTIVE, equalises=True),
+    "mse, equalised, adaptive": Methods(rounding=ADAPTIVE, equalises=True),
 }
 QUICK_METHODS = ("min-max", "mse", "mse, biases")
+UNIFORM = (4, 3)
+"""Widths of the uniform plans that searched ones cost as much as."""
 SUBJECTS: Mapping[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     "resnet20": (WIDTHS, tuple(METHODS)),
+    "lenet5": ((8, 4), (*QUICK_METHODS, "mse, adaptive")),
     "resnet8": ((8,), QUICK_METHODS),
     "resnet56-projection": ((8,), QUICK_METHODS),
 }
-"""By network, the widths and the methods; mixed precision is searched for the first one alone."""
+"""By network, the widths and the methods."""
+MIXED = "resnet20"
 
 
 def answer(study: Study) -> None:
-    """Fill both tables."""
-    mixed, *_ = SUBJECTS
+    """Count right images by method and width."""
     for name in SUBJECTS:
         if name in study.networks:
             _by_method(study, study.subject(name))
-    if mixed in study.networks:
-        _mixed(study, study.subject(mixed))
+
+
+def answer_mixed(study: Study) -> None:
+    """Search bits, and count right images beside uniform bits of the same cost."""
+    if MIXED in study.networks:
+        _mixed(study, study.subject(MIXED))
 
 
 def _uniform(subject: Subject, bits: int) -> BitPlan:
     return with_edges(BitPlan.uniform(bits, bits), subject.sites, EDGE_BITS)
 
 
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What a network makes of the unseen images.
+
+    Attributes:
+        right: whether each is classified right, bool (n,).
+        losses: the cross-entropy of each label in nats, (n,).
+    """
+
+    right: np.ndarray
+    losses: np.ndarray
+
+
 class _Judge:
-    """Counts right images of plans, each once."""
+    """Runs the networks of plans on the unseen images, each once."""
 
     def __init__(self, study: Study, subject: Subject) -> None:
         self.subject = subject
         self.images = subject.calibration(128 if study.is_quick else N_CALIBRATION)
         self._n_batches = 2 if study.is_quick else None
-        self._known: dict[str, np.ndarray] = {}
+        self._known: dict[str, _Outcome] = {}
 
-    def right(self, plan: BitPlan | None, methods: Methods = BEST) -> np.ndarray:
-        """Return whether each image is classified right by the integer network of a plan, or by the float one (None)."""
+    def outcome(self, plan: BitPlan | None, methods: Methods = BEST) -> _Outcome:
+        """Return that of the integer network of a plan, or of the float network (None)."""
         key = "float" if plan is None else f"{plan.hash} {methods}"
         if key not in self._known:
             module = self.subject.module
@@ -85,7 +100,14 @@ class _Judge:
                 made = quantise_after_training(self.subject.sites.network, plan, self.images, methods)
                 module = QuantisedModule(made.quantised)
             batches = list(self.subject.data.evaluation_batches(250))[: self._n_batches]
-            self._known[key] = evaluate(module, batches).is_correct
+            losses = []
+
+            def noted(logits: Tensor, labels: Tensor) -> Tensor:
+                losses.append(functional.cross_entropy(logits.double(), labels, reduction="none").numpy())
+                return top1(logits, labels)
+
+            right = evaluate(module, batches, noted).is_correct
+            self._known[key] = _Outcome(right, np.concatenate(losses))
         return self._known[key]
 
 
@@ -98,16 +120,16 @@ def _by_method(study: Study, subject: Subject) -> None:
             if rows.has(**key):
                 continue
             started = time.monotonic()
-            exact, found = judge.right(None), judge.right(_uniform(subject, bits), METHODS[method])
+            exact, found = judge.outcome(None), judge.outcome(_uniform(subject, bits), METHODS[method])
             rows.add(
-                **key, edge_bits=EDGE_BITS, **_compared(exact, found),
+                **key, edge_bits=EDGE_BITS, **_compared(exact.right, found.right),
                 n_calibration=N_CALIBRATION, seconds=time.monotonic() - started,
             )  # fmt: skip
 
 
 def _mixed(study: Study, subject: Subject) -> None:
     rows, judge = study.table("mixed", ("network", "uniform", "searched")), _Judge(study, subject)
-    for bits in (4,) if study.is_quick else (4, 3, 5):
+    for bits in UNIFORM[:1] if study.is_quick else UNIFORM:
         uniform = _uniform(subject, bits)
         budget = bit_operations(subject.sites, uniform)
         for what, fixed in (("all layers", {}), ("inner layers", _edges(subject))):
@@ -115,9 +137,10 @@ def _mixed(study: Study, subject: Subject) -> None:
             if rows.has(**key):
                 continue
             found = search_bits(subject.sites, _sensitivity(study, subject), {BOPS: budget}, fixed)
+            exact, before, after = (judge.outcome(plan) for plan in (None, uniform, found.plan))
             rows.add(
-                **key, **_compared(judge.right(uniform), judge.right(found.plan)),
-                float_correct=int(judge.right(None).sum()), bops_frac=bit_operations(subject.sites, found.plan) / budget,
+                **key, **_compared(before.right, after.right), float_correct=int(exact.right.sum()),
+                **_loss_compared(exact, before, after), bops_frac=bit_operations(subject.sites, found.plan) / budget,
                 weight_bits_frac=weight_bits(subject.sites, found.plan) / weight_bits(subject.sites, uniform),
                 gap_frac=found.solution.gap_frac, solve_s=found.solution.time_s, plan=_written(found.plan, subject),
             )  # fmt: skip
@@ -136,11 +159,9 @@ def _sensitivity(study: Study, subject: Subject) -> Sensitivity:
     """Return the sensitivity, measured when it is first asked for."""
     path = study.work / f"sensitivity-{subject.name}.json"
     if not path.exists():
-        images = subject.calibration(128 if study.is_quick else N_SENSITIVITY)
-        found = histograms(subject.sites.network, subject.sites.limits, images)
-        weights = {b: nearest_weights(subject.sites, BitPlan.uniform(b, b), BEST.scales) for b in SEARCHED}
+        images = subject.calibration(128 if study.is_quick else N_IMAGES)
         path.parent.mkdir(parents=True, exist_ok=True)
-        measure_sensitivity(subject.sites, weights, found, images, RANGES[BEST.ranges]).save(path)
+        measured_sensitivity(subject.sites, images, BEST).save(path)
     return Sensitivity.load(path)
 
 
@@ -152,4 +173,14 @@ def _compared(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return {
         "n": n, "before_correct": int(before.sum()), "correct": int(after.sum()), "n_gained": n_gained, "n_lost": n_lost,
         "points": 100 * difference, "points_low": 100 * (difference - half), "points_high": 100 * (difference + half),
+    }  # fmt: skip
+
+
+def _loss_compared(exact: _Outcome, before: _Outcome, after: _Outcome) -> dict[str, float]:
+    """Return mean cross-entropies, and the difference of the last two with its 95 % interval, image by image."""
+    change = after.losses - before.losses
+    mean, half = float(change.mean()), 1.96 * float(change.std()) / math.sqrt(len(change))
+    return {
+        "float_loss": float(exact.losses.mean()), "before_loss": float(before.losses.mean()),
+        "loss": float(after.losses.mean()), "loss_change": mean, "loss_low": mean - half, "loss_high": mean + half,
     }  # fmt: skip

@@ -7,8 +7,8 @@ Questions, in this order:
     exact     PyTorch's evaluation of integer networks (IntegerModule) against the integer reference, number by number of
               every tensor: 1,000 images on trained networks, and 300 random small ones at random widths
     exchange  ONNX files of Q/DQ pairs in ONNX Runtime against the integer network, round trips of QDQ and QONNX
-    ptq       right images by method and width after training, and searched mixed precision against uniform at equal bit
-              operations
+    ptq       right images by method and width after training
+    mixed     right images of ResNet-20 at searched widths against uniform ones at equal bit operations
     latency   float, int8, pruned and pruned int8 networks side by side in ONNX Runtime, with the right images of each
     qat       ResNet-20 trained while it is rounded to 4/4 and 3/3 bits, 8 epochs, first and last layer at 8 bits
 
@@ -36,6 +36,7 @@ QUESTIONS: dict[str, Callable[[Study], None]] = {
     "exact": exact.answer,
     "exchange": exchange.answer,
     "ptq": ptq.answer,
+    "mixed": ptq.answer_mixed,
     "latency": latency.answer,
     "qat": qat.answer,
 }

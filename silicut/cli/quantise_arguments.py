@@ -27,8 +27,8 @@ class QuantiseArguments:
     edge_bits: Annotated[
         int | None, Option(help="Bits of the first and the last layer, where a plan does not name them.")
     ] = None
-    ranges: Annotated[str, Option(help="Ranges of activations: min-max, percentile, mse or kl.")] = "min-max"
-    scales: Annotated[str, Option(help="Scales of weights: max (nothing saturates) or mse.")] = "max"
+    ranges: Annotated[str, Option(help="Ranges of activations: min-max, percentile, mse or kl.")] = "mse"
+    scales: Annotated[str, Option(help="Scales of weights: max (nothing saturates) or mse.")] = "mse"
     rounding: Annotated[str, Option(help="Of weights: nearest, or adaptive (least error of each layer's output).")] = (
         "nearest"
     )

@@ -42,6 +42,7 @@ def test_a_run_leaves_a_network_its_bits_and_a_summary(finished):
     ]  # fmt: skip
     assert summary.weight_bytes == sum(layer.n_weights * layer.weight_bits for layer in summary.layers) / 8
     assert summary.hashes["bits"] == plan.hash
+    assert (summary.methods["ranges"], summary.methods["scales"]) == ("mse", "mse")
     assert all(layer.noise_db > 5 for layer in summary.layers)
 
 
@@ -53,6 +54,22 @@ def test_the_bits_of_a_run_serve_another(finished, tmp_path, capsys):
     assert {layer["name"]: layer["weight_bits"] for layer in found["layers"]}["block.conv2"] == 3
     assert BitPlan.load(out / "bits.json") == plan
     assert QuantisationSummary.load(out / "summary.json").to_json() == found
+
+
+def test_filters_of_one_layer_have_bits_of_their_own(tmp_path, capsys):
+    """A file of bits names groups of filters; each filter uses its own width to the last integer, and no more."""
+    path, out = tmp_path / "plan.json", tmp_path / "out"
+    path.write_text(
+        '{"schema": "bit-plan/1", "default": {"weight_bits": 8, "activation_bits": 8},'
+        ' "filter_groups": {"stem": [{"filters": [0, 3, 5], "weight_bits": 2}, {"filters": [1], "weight_bits": 4}]}}'
+    )
+    assert run(quantise("--bits-file", str(path), "--scales", "max", "--out", str(out))) == 0
+    weight = load_quantised(out).network.parameters["stem.weight"]
+    largest = np.abs(weight).reshape(len(weight), -1).max(1).tolist()
+    assert largest == [1, 7, 127, 1, 127, 1, *[127] * (len(weight) - 6)]
+    stem, *_ = QuantisationSummary.load(out / "summary.json").layers
+    assert stem.n_weight_bits == weight[0].size * sum({1: 2, 7: 4, 127: 8}[level] for level in largest)
+    assert BitPlan.load(out / "bits.json") == BitPlan.load(path)
 
 
 def test_training_is_a_stage_of_its_own(tmp_path):
@@ -69,11 +86,11 @@ def test_options_of_training_are_refused_without_it(tmp_path, capsys):
 
 
 def test_all_methods_together(tmp_path, capsys):
-    more = ("--ranges", "mse", "--scales", "mse", "--rounding", "adaptive", "--equalise", "--correct-biases")
+    more = ("--ranges", "kl", "--scales", "max", "--rounding", "adaptive", "--equalise", "--correct-biases")
     assert run(quantise("--bits", "6/6", *more, "--out", str(tmp_path / "out"))) == 0
     methods = QuantisationSummary.load(tmp_path / "out" / "summary.json").methods
     assert methods == {
-        "ranges": "mse", "scales": "mse", "rounding": "adaptive", "equalises": "yes", "corrects_biases": "yes"
+        "ranges": "kl", "scales": "max", "rounding": "adaptive", "equalises": "yes", "corrects_biases": "yes"
     }  # fmt: skip
     out = capsys.readouterr().out
     assert "Accuracy went from" in out or "show no difference in accuracy" in out

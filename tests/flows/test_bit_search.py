@@ -31,6 +31,16 @@ def test_no_more_than_256_images_are_taken(sensitivity):
     assert sensitivity.bits == (2, 3, 4, 5, 6, 7, 8)
 
 
+def test_weights_lose_less_where_they_are_rounded_adaptively(sites, sensitivity):
+    """As they will be: tensors lose the same, weights of few bits less in all, those of many bits the same."""
+    images = list(tiny.images(300, 3)[0].split(64))
+    found = measured_sensitivity(sites, images, Methods(rounding="adaptive"))
+    assert found.activations == sensitivity.activations
+    narrow, wide = ([sum(loss[i] for loss in s.weights.values()) for s in (found, sensitivity)] for i in (1, 6))
+    assert narrow[0] < 0.8 * narrow[1]
+    assert wide[0] == wide[1]
+
+
 @pytest.mark.parametrize("text", ["bops:4/4", "bops:3/6", "bops:20%", "size:40%", "size:3/8"])
 @pytest.mark.parametrize("edge_bits", [None, 8])
 def test_the_plan_is_within_its_budget(sites, sensitivity, text, edge_bits):

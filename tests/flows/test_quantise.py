@@ -26,13 +26,28 @@ def result(images):
     return silicut.quantise(tiny.build(), images, "8/8")
 
 
-def test_without_data_ranges_are_those_of_the_inputs(result, images):
+def test_without_data_ranges_are_those_of_the_inputs(images):
+    methods = silicut.Methods(ranges="min-max", scales="max")
+    result = silicut.quantise(tiny.build(), images, "8/8", options=silicut.QuantiseOptions(methods=methods))
     assert result.stages == ()
     (name,) = result.network.network.inputs
     (steps,) = result.network.inputs
     reach = [(end - steps.zero_points[0]) * steps.scales[0] for end in (steps.format.min, steps.format.max)]
     np.testing.assert_allclose(reach, [images.min(), images.max()], atol=steps.scales[0])
     assert result.network.origins[name] == name
+
+
+def test_by_default_the_input_errs_less_than_over_its_whole_range(result, images):
+    (steps,) = result.network.inputs
+    whole = silicut.quantise(
+        tiny.build(), images, options=silicut.QuantiseOptions(methods=silicut.Methods(ranges="min-max", scales="max"))
+    )
+    errors = [
+        np.square(dequantise(quantise(images.numpy(), each), each) - images.numpy()).mean()
+        for each in (steps, *whole.network.inputs)
+    ]
+    assert result.options.methods == silicut.Methods(ranges="mse", scales="mse")
+    assert errors[0] < errors[1]
 
 
 def test_the_module_is_the_reference_between_quantise_and_dequantise(result, images):

@@ -22,9 +22,8 @@ from silicut.compress.quantisation.calibration import Images
 from silicut.compress.quantisation.moments import Moments, moments
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Site, Sites
-from silicut.compress.quantisation.walk import Change, LayerInput, layer_by_layer, with_biases, with_changed_biases
-from silicut.compress.quantisation.weights import IntegerWeights, largest_levels
-from silicut.graph import Network
+from silicut.compress.quantisation.walk import Change, Walk, in_memory, layer_by_layer, with_biases, with_changed_biases
+from silicut.compress.quantisation.weights import Candidates, IntegerWeights, largest_levels
 from silicut.numerics import Quantisation
 
 _STRETCH = 1.2  # h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), as in the paper
@@ -90,25 +89,52 @@ def adaptively_rounded(
         if name in weights:
             found[name] = weights[name]
             if weight[0].size <= _MOST_WEIGHTS:
+                known = moments(sites.network, read.layer, read.exact, read.quantised)
                 limits = largest_levels(plan.filter_bits(name, len(weight)))
-                found[name] = _rounded(sites.network, read, weights[name], limits, options or RoundingOptions())
+                found[name] = _rounded(weight, known, weights[name], limits, options or RoundingOptions())
             weight = found[name].floats
         changes[name] = corrected(read, weight)
     return Rounded(replace(sites, network=with_changed_biases(sites.network, changes)), found)
 
 
+def each_rounded_alone(
+    sites: Sites, weights: Candidates, images: Images, options: RoundingOptions | None = None
+) -> dict[int, dict[str, IntegerWeights]]:
+    """Return the weights of every layer at several widths, rounded as if nothing else in the network were.
+
+    Args:
+        sites: where the float network is rounded.
+        weights: scales by width and layer, with any rounding, which layers with more than 8,192 weights a filter keep.
+        images: calibration batches; all are in memory at once.
+        options: how long and how hard.
+    """
+    found = {bits: dict(layers) for bits, layers in weights.items()}
+    walk = Walk(sites.network, in_memory(images))
+    while not walk.is_over():
+        layer = walk.operator
+        if layer.name in sites.layers:
+            weight, read = (walk.values[layer.arguments[argument].name] for argument in ("weight", "input"))
+            if weight[0].numel() <= _MOST_WEIGHTS:
+                known = moments(sites.network, layer, read, read)
+                for bits, layers in found.items():
+                    limits = largest_levels(np.full(len(weight), bits))
+                    given = layers[layer.name]
+                    layers[layer.name] = _rounded(weight.numpy(), known, given, limits, options or RoundingOptions())
+        walk.step()
+    return found
+
+
 def _rounded(
-    network: Network, read: LayerInput, given: IntegerWeights, limits: np.ndarray, options: RoundingOptions
+    weight: np.ndarray, known: Moments, given: IntegerWeights, limits: np.ndarray, options: RoundingOptions
 ) -> IntegerWeights:
-    groups = int(read.layer.arguments.get("groups", 1))
+    groups = len(known.quantised)
 
     def apart(array: np.ndarray) -> Tensor:
         """Return weights, or one number for each filter, as an array (groups, n_filters, k or 1)."""
         return torch.from_numpy(array).double().reshape(groups, len(array) // groups, -1)
 
-    known = moments(network, read.layer, read.exact, read.quantised)
-    integers = best_rounding(apart(read.weight) / apart(given.scales), known, apart(limits), options)
-    return replace(given, values=integers.reshape(read.weight.shape).numpy().astype(given.values.dtype))
+    integers = best_rounding(apart(weight) / apart(given.scales), known, apart(limits), options)
+    return replace(given, values=integers.reshape(weight.shape).numpy().astype(given.values.dtype))
 
 
 def best_rounding(exact: Tensor, known: Moments, limit: Tensor, options: RoundingOptions) -> Tensor:

@@ -48,11 +48,13 @@ def moments(network: Network, layer: Operator, exact: Tensor, quantised: Tensor)
     n = 0
     for x, q in zip(_windows(network, layer, exact), _windows(network, layer, quantised), strict=True):
         n += x.shape[1]
-        for total, part in zip([*sums, *products], [x.sum(1), q.sum(1), q.mT @ q, q.mT @ x], strict=True):
+        square = q.mT @ q
+        cross = square if exact is quantised else q.mT @ x
+        for total, part in zip([*sums, *products], [x.sum(1), q.sum(1), square, cross], strict=True):
             total.add_(part)
-    mean_x, mean_q, of_q, cross = (total / n for total in [*sums, *products])
+    mean_x, mean_q, of_q, of_both = (total / n for total in [*sums, *products])
     outer = mean_q[:, :, None]
-    return Moments(of_q - outer * mean_q[:, None], cross - outer * mean_x[:, None])
+    return Moments(of_q - outer * mean_q[:, None], of_both - outer * mean_x[:, None])
 
 
 def mean_outputs(layer: Operator, weight: np.ndarray, read: Tensor) -> np.ndarray:

@@ -19,13 +19,10 @@ from silicut.compress.quantisation.ranges import Histogram, RangeFunction, min_m
 from silicut.compress.quantisation.simulated import simulated
 from silicut.compress.quantisation.sites import Sites
 from silicut.compress.quantisation.walk import LayerInput, Walk, in_memory, with_biases
-from silicut.compress.quantisation.weights import IntegerWeights
+from silicut.compress.quantisation.weights import Candidates, IntegerWeights
 from silicut.graph import Network
 from silicut.records import Record
 from silicut.records.progress import Progress, Tracker, silent
-
-Candidates = Mapping[int, Mapping[str, IntegerWeights]]
-"""By width, the weights of every layer by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

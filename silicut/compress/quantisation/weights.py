@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,10 @@ class IntegerWeights:
         """The numbers that they stand for, in the shape of the weight."""
         numbers: NDArray[np.float32] = (self.values * _along_filters(self.scales, self.values)).astype(np.float32)
         return numbers
+
+
+Candidates = Mapping[int, Mapping[str, IntegerWeights]]
+"""By width, the weights of every layer by its name."""
 
 
 def _along_filters(numbers: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:

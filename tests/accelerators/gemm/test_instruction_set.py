@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from silicut.accelerators.gemm.program import INSTRUCTIONS, Barrier, Gemm, Pool, Queue, Sync, assemble
+from silicut.accelerators.gemm.program import INSTRUCTIONS, Barrier, Gemm, Pool, Queue, Sync, assemble, instruction_reference
 from silicut.hardware import documentation, fields_of, from_text, to_text
 
 EVERY = [(queue, kind) for queue in INSTRUCTIONS.queues for kind in queue.kinds]
@@ -119,3 +119,10 @@ def test_documentation_holds_every_instruction_and_field():
 
 def test_loop_nests_say_what_gemm_reads():
     assert "for tile in range" in inspect.getdoc(Gemm)
+
+
+def test_the_reference_tells_the_rules_of_time():
+    text = instruction_reference()
+    for rule in ("a token sent at time t can be taken at time t", "ceil(W / n_ports) beats", "RESULT_LATENCY_CYCLES after"):
+        assert rule in text
+    assert text.count("\n## ") == 6 + len(INSTRUCTIONS.queues)

@@ -13,6 +13,7 @@ from silicut.accelerators.gemm.config import BISMO_PYNQ, TINY
 from silicut.accelerators.gemm.program import Layer, Program, Queue, Unit, assemble, check, problems
 from silicut.accelerators.gemm.simulate import simulate
 from silicut.accelerators.gemm.simulate.tracked import Fault, Tracked
+from silicut.hardware import fields_of
 from silicut.records import BadProgram
 
 LOCATED = re.compile(r"(memory|window|compute|post)( execute| result)? instruction \d+ \(\w+")
@@ -166,7 +167,7 @@ def test_layers_must_exist():
 
 def test_a_core_that_the_build_lacks_has_no_program():
     program = Program(config=BISMO_PYNQ, queues=assemble("[dsp.window]\nsync"), memory_words=1)
-    with pytest.raises(BadProgram, match=r"dsp.window must be empty: the build bismo-pynq-z1 must have the core DSP"):
+    with pytest.raises(BadProgram, match=r"^dsp.window must be empty, as the build bismo-pynq-z1 lacks the core$"):
         check(program)
 
 
@@ -213,3 +214,28 @@ def test_a_wait_that_is_lost_is_a_race_and_not_luck():
         BadProgram, match=r"^dsp.\w+ instruction \d+ \(\w+, layer 0\) (overwrites|reads) dsp.lhs bank 0 word 0 in"
     ):
         simulate(dataclasses.replace(program, queues=queues), inputs)
+
+
+def test_any_number_in_any_field_runs_or_is_named():
+    rng, n_bad = np.random.default_rng(11), 0
+    for _ in range(250):
+        program, inputs = GOOD[rng.integers(len(GOOD))]
+        every = [(q, i, x) for q in Queue for i, x in enumerate(program.of(q)) if fields_of(type(x))]
+        queue, i, x = every[rng.integers(len(every))]
+        field = fields_of(type(x))[rng.integers(len(fields_of(type(x))))]
+        value = rng.choice([field.min, field.max, rng.integers(field.min, field.max + 1), rng.integers(0, 2)])
+        changed = dataclasses.replace(x, **{field.name: int(value)})
+        queues = {**program.queues, queue: (*program.of(queue)[:i], changed, *program.of(queue)[i + 1 :])}
+        message = what_is_wrong(dataclasses.replace(program, queues=queues), inputs)
+        assert not message or LOCATED.search(message), message
+        n_bad += bool(message)
+    assert n_bad > 80
+
+
+def what_is_wrong(program, inputs):
+    """Return the message of a bad program, "" for one that runs; any other error is a failure."""
+    try:
+        simulate(program, inputs)
+    except BadProgram as error:
+        return str(error)
+    return ""

@@ -10,7 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from silicut.compress.quantisation import BitPlan, FilterGroup, LayerBits, find_sites, quantisable, quantise_weights
-from silicut.compress.quantisation.adaptive_rounding import RoundingOptions, adaptively_rounded, best_rounding
+from silicut.compress.quantisation.adaptive_rounding import (
+    RoundingOptions,
+    adaptively_rounded,
+    best_rounding,
+    each_rounded_alone,
+)
 from silicut.compress.quantisation.bias_correction import corrected_biases
 from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.lowering import lower
@@ -232,6 +237,23 @@ def test_each_filter_keeps_to_its_own_width(small):
     assert found.weights.keys() == {"third"}
     assert np.abs(found.weights["third"].values[[0, 3, 5]]).max() == 1
     assert np.abs(found.weights["third"].values).max() == 3
+
+
+def test_each_layer_alone_is_as_in_a_network_in_which_nothing_else_is_rounded(small):
+    images, sites, *_ = small
+    options = RoundingOptions(n_iterations=40)
+    layers_of = [operator for operator in sites.network.operators if operator.name in sites.layers]
+    arrays = {layer.name: sites.network.parameters[layer.arguments["weight"].name] for layer in layers_of}
+    candidates = {b: {name: quantise_weights(w, np.full(len(w), b)) for name, w in arrays.items()} for b in (2, 4)}
+    found = each_rounded_alone(sites, candidates, list(images.split(24)), options)
+    assert {bits: set(layers) for bits, layers in found.items()} == {2: set(sites.layers), 4: set(sites.layers)}
+    for bits, layers in candidates.items():
+        plan = BitPlan(default=LayerBits(bits, 8))
+        for name, given in layers.items():
+            alone = adaptively_rounded(sites, plan, {}, {name: given}, [images], options).weights[name]
+            np.testing.assert_array_equal(found[bits][name].values, alone.values, err_msg=name)
+            np.testing.assert_array_equal(found[bits][name].scales, given.scales)
+    assert any(not np.array_equal(found[2][name].values, candidates[2][name].values) for name in sites.layers)
 
 
 def test_images_in_batches_are_taken_together(small):

@@ -32,8 +32,8 @@ class CompileOptions:
 
     Attributes:
         split: filters of the LUT core of each layer, by name or by a function of the layer's shape; None for the best.
-        filter_orders: by layer, its filters in the order in which they are written, the LUT core's first: which filters go to
-            which core. Layers that add a tensor follow the order of that tensor, grouped convolutions their groups.
+        filter_orders: by layer, its filters in the order in which they are written, the LUT core's first: which filters go
+            to which core. Layers that add a tensor follow the order of that tensor, grouped convolutions their groups.
         has_barriers: whether all queues meet behind each layer.
         unrolls_input: whether the host packs an input of few channels column by column.
         allows_host: whether operators may stay on the host; what they read becomes an output of the program.

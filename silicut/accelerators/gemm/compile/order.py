@@ -69,10 +69,7 @@ class _Scheduler:
         self.clocks = {queue: _Clock() for queue in Queue}
         self.ends: dict[Job, _Ends] = {}
         self.streams: dict[str, deque[Job]] = defaultdict(deque)
-        self.latency = {
-            queue: getattr(part, "latency_cycles", 0)
-            for queue, part in ((Queue.LUT_COMPUTE, config.lut), (Queue.DSP_COMPUTE, config.dsp))
-        }
+        self.cores = {Queue.LUT_COMPUTE: config.lut, Queue.DSP_COMPUTE: config.dsp}
 
     def run(self, jobs: list[Job]) -> dict[Queue, list[Job]]:
         self.own = set(jobs)
@@ -131,7 +128,7 @@ class _Scheduler:
         while moved:
             moved = False
             for queue, clock in self.clocks.items():
-                start = self._compute if queue in self.latency else self._simple
+                start = self._compute if queue in self.cores else self._simple
                 while clock.jobs and start(queue, clock, clock.jobs[0]):
                     clock.done.append(clock.jobs.popleft())
                     moved = True
@@ -150,12 +147,14 @@ class _Scheduler:
         ready, result_ready = self._ready(job, Stage.EXECUTE), self._ready(job, Stage.RESULT)
         if ready is None or result_ready is None:
             return False
-        effort, start = self.efforts[job], max(clock.free, ready) + 1
-        pace = max(effort.execute, effort.result)
-        first_result = max(clock.result_free, start + effort.execute + self.latency[queue], result_ready)
-        clock.free = max(start + effort.execute * effort.tiles, first_result + pace * (effort.tiles - 2))
+        core, effort, start = self.cores[queue], self.efforts[job], max(clock.free, ready) + 1
+        latency, n_banks = (core.latency_cycles, core.n_accumulator_banks) if core else (0, 2)
+        in_turn = (effort.execute + latency + effort.result) // n_banks
+        pace = max(effort.execute, effort.result, in_turn)
+        first_result = max(clock.result_free, start + effort.execute + latency, result_ready)
+        clock.free = max(start + effort.execute * effort.tiles, first_result + pace * (effort.tiles - n_banks))
         if effort.result:
-            last = max(first_result + pace * (effort.tiles - 1), clock.free + self.latency[queue])
+            last = max(first_result + pace * (effort.tiles - 1), clock.free + latency)
             clock.result_free = last + effort.result
         self.ends[job] = _Ends(clock.free, clock.result_free + RESULT_LATENCY_CYCLES)
         return True

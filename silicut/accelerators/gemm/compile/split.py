@@ -113,14 +113,13 @@ def _choice(config: GemmConfig, n_filters: int, n_lut: int, shapes: Shapes) -> _
 
 
 def core_cycles(config: GemmConfig, plan: UnitSchedule) -> int:
-    """Return the cycles of the busiest of a core's stages; two banks of accumulators make execution and result wait for
-    each other where tiles are short."""
+    """Return the cycles of the busiest of a core's stages; where tiles are short, the banks of accumulators bound them."""
     nest, core = plan.nest, config.lut if plan.unit is Unit.LUT else config.dsp
     assert isinstance(nest, ProductSchedule)
     assert core is not None
     n_tiles = nest.n_tiles * nest.n_stripes(range(nest.n_pixels))
     execute, result = nest.execute_cycles, nest.result_cycles(config.n_lanes)
-    in_turn = (execute + result + n_tiles * core.latency_cycles) // 2
+    in_turn = (execute + result + n_tiles * core.latency_cycles) // core.n_accumulator_banks
     return max(execute, result, in_turn, nest.expand_cycles(config.fill_bits))
 
 

@@ -20,6 +20,7 @@ from silicut.accelerators.gemm.program.places import Slab, TensorPlace, Unrolled
 from silicut.accelerators.gemm.program.post_instructions import Pool
 from silicut.accelerators.gemm.program.program import Layer, Program, Region
 from silicut.accelerators.gemm.program.queues import CHANNELS, Channel, Queue, Resource, Unit, channel_of
+from silicut.accelerators.gemm.program.reference import instruction_reference
 from silicut.accelerators.gemm.program.result_registers import (
     ROUNDINGS,
     SetConstant,
@@ -84,6 +85,7 @@ __all__ = [
     "check",
     "depthwise_lines",
     "dsp_lines",
+    "instruction_reference",
     "load_program",
     "lookup_words",
     "lut_lines",

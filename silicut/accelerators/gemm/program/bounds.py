@@ -15,6 +15,7 @@ from silicut.accelerators.gemm.program.memory_instructions import (
     LoadTable,
     LoadWeights,
     Store,
+    Sync,
 )
 from silicut.accelerators.gemm.program.post_instructions import Pool
 from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Unit
@@ -60,7 +61,10 @@ def bound_problems(
         memory_words: size of the DRAM.
     """
     try:
-        if instruction.queue == Queue.MEMORY:
+        if isinstance(instruction, Sync):
+            if instruction.resource and instruction.queue != Queue.MEMORY:
+                yield f"resource must be 0 outside of memory, not {instruction.resource}"
+        elif instruction.queue == Queue.MEMORY:
             yield from _memory(instruction, config, memory_words)
         elif type(instruction) in _REGISTER_CHECKS:
             yield from _REGISTER_CHECKS[type(instruction)](instruction, config)
@@ -270,6 +274,7 @@ def _columns(expand: ExpandColumns, registers: RegisterFile, unit: Unit, config:
     yield from _at_least(expand, 1, "n_rows", "n_columns", "n_channels")
     windows, shape = registers.windows, CoreShape.of(unit, config)
     slab = registers.slab(expand.slab)
+    yield from _within("slabs", expand.slab, 1, windows.kernel.n_slabs)
     if windows.kernel.dilation_x != 1:
         yield f"dilation_x must be 1, not {windows.kernel.dilation_x}"
     yield from _row_fits(windows)
@@ -309,6 +314,7 @@ def _pool(pool: Pool, registers: RegisterFile, unit: Unit, config: GemmConfig) -
     del unit, config
     yield from _at_least(pool, 1, "n_pixels", "n_channels")
     windows, results = registers.windows, registers.results
+    yield from _within("slabs", pool.slab, 1, windows.kernel.n_slabs)
     yield from _within("channels", pool.first_channel, pool.n_channels, registers.slab(pool.slab).pitch)
     yield from _row_fits(windows)
     if windows.map.output_width != results.pixels.width:

@@ -10,9 +10,8 @@ from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Ge
 from silicut.accelerators.gemm.program.instruction_set import INSTRUCTIONS
 from silicut.accelerators.gemm.program.memory_instructions import Barrier
 from silicut.accelerators.gemm.program.program import Program
-from silicut.accelerators.gemm.program.queues import UNIT_OF, Queue, Unit
+from silicut.accelerators.gemm.program.queues import Queue
 from silicut.accelerators.gemm.program.registers import RegisterFile
-from silicut.accelerators.gemm.program.tiles import CoreShape
 from silicut.accelerators.gemm.program.tokens import given, taken, token_problems
 from silicut.hardware import Instruction
 from silicut.records import BadProgram
@@ -21,7 +20,7 @@ _MAX_PROBLEMS = 10
 
 
 def problems(program: Program) -> Iterator[str]:
-    """Yield what is wrong with a program, each time one sentence that names queue and instruction.
+    """Yield what is wrong with a program, each time one sentence that names queue and instruction: the first of each queue.
 
     What depends on times or data (words never written, counters that overflow) is found by `simulate`.
     """
@@ -51,29 +50,32 @@ def located(queue: Queue, number: int, instruction: Instruction) -> str:
 
 
 def _queue_problems(program: Program, queue: Queue) -> Iterator[str]:
-    unit = UNIT_OF.get(queue)
-    if program.of(queue) and unit in (Unit.LUT, Unit.DSP):
-        try:
-            CoreShape.of(unit, program.config)
-        except ValueError as error:
-            yield f"{queue} must be empty: {error}"
-            return
+    """Yield what is wrong with the first wrong instruction of a queue; what those behind it mean depends on it."""
+    if program.of(queue) and queue not in program.own_queues:
+        yield f"{queue} must be empty, as the build {program.config.name} lacks the core"
+        return
     file, is_open = RegisterFile(), False
     for i, instruction in enumerate(program.of(queue)):
-        where = located(queue, i, instruction)
-        wrong = list(INSTRUCTIONS.problems(instruction)) or list(_channel_problems(queue, instruction))
-        if instruction.queue != queue:
-            wrong = [f"it must name the queue in which it is, not {instruction.queue}"]
-        if program.layers and instruction.layer >= len(program.layers):
-            wrong.append(f"layer must be 0..{len(program.layers) - 1}, not {instruction.layer}")
+        wrong = list(_field_problems(program, queue, instruction))
         if not wrong:
             file.take(instruction)
             wrong += bound_problems(instruction, file, program.config, program.memory_words)
             is_open, order = _sum_order(instruction, is_open)
             wrong += order
-        yield from (f"{where}: {problem}" for problem in wrong)
+        if wrong:
+            yield from (f"{located(queue, i, instruction)}: {problem}" for problem in wrong)
+            return
     if is_open:
         yield f"{queue} ends with a sum that has no last part"
+
+
+def _field_problems(program: Program, queue: Queue, instruction: Instruction) -> Iterator[str]:
+    if instruction.queue != queue:
+        yield f"it must name the queue in which it is, not {instruction.queue}"
+        return
+    if program.layers and instruction.layer >= len(program.layers):
+        yield f"layer must be 0..{len(program.layers) - 1}, not {instruction.layer}"
+    yield from list(INSTRUCTIONS.problems(instruction)) or _channel_problems(queue, instruction)
 
 
 def _channel_problems(queue: Queue, instruction: Instruction) -> Iterator[str]:

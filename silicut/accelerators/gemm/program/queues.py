@@ -1,4 +1,9 @@
-"""The six queues, what they share, and the channels of tokens between them."""
+"""The six queues, what they share, and the channels of tokens between them.
+
+An instruction is dispatched when its queue is free and all tokens that it takes are there. Dispatch takes one cycle, and
+registers and `sync` do nothing else; the queue is free again when the instruction has been done. Tokens are sent when it has
+been done, and a token sent at time t can be taken at time t. Where this is not so, instructions say it.
+"""
 
 from __future__ import annotations
 

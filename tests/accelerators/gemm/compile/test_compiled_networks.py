@@ -89,6 +89,32 @@ def test_networks_of_the_zoo(name, bits, size, config):
     assert n_compared > 5
 
 
+def one_layer(conv, shape, made):
+    """A convolution and its requantiser."""
+    factor = 200 / (conv.bounds.partial + 1)
+    step = Requantise.by([factor], input_format=ACCUMULATOR, output_format=IntegerFormat(8), output_zero_point=-3)
+    operators, parameters = zip(
+        to_network_operator(conv, "conv", ["x"], "sums"), to_network_operator(step, "step", ["sums"], "y"), strict=True
+    )
+    types = {"x": (shape, conv.input_format.name), "sums": (made, "int32"), "y": (made, "int8")}
+    tensors = {name: Tensor((-1, *sizes), format) for name, (sizes, format) in types.items()}
+    return Network(("x",), ("y",), "tensor", tensors, operators, parameters[0] | parameters[1], frozenset())
+
+
+@pytest.mark.parametrize("n_lut", [0, 8, 16])
+@pytest.mark.parametrize("n_channels", [200, 520])
+def test_rows_that_banks_cannot_hold(n_lut, n_channels):
+    """k of 1,800 and 4,680: chunks of k, slabs cut, in the DSP core even the weights of one tile come in pieces."""
+    rng = np.random.default_rng(n_channels)
+    weight = rng.integers(-8, 8, (16, n_channels, 3, 3)).astype(np.int8)
+    formats = {"input_format": IntegerFormat(4, is_signed=False), "weight_format": IntegerFormat(4)}
+    conv = Convolution2d(weight=weight, bias=None, input_zero_point=5, padding=(1, 1, 1, 1), **formats)
+    network, options = one_layer(conv, (n_channels, 2, 3), (16, 2, 3)), CompileOptions(split={"conv": n_lut})
+    nests = [unit.nest for unit in compile_network(network, TINY, options).schedules[0].units]
+    assert all(nest.is_k_split for nest in nests)
+    assert wrong_tensors(network, TINY, options) == ([], 2)
+
+
 @pytest.mark.parametrize("weight_bits", range(1, 9))
 @pytest.mark.parametrize("activation", ["uint1", "int2", "uint3", "int4", "uint5", "int6", "uint7", "int8", "uint8"])
 def test_all_widths_on_both_cores(weight_bits, activation):
@@ -98,14 +124,7 @@ def test_all_widths_on_both_cores(weight_bits, activation):
     weight[0], weight[15] = w.min, w.max
     layer = {"input_format": a, "weight_format": w, "input_zero_point": a.max, "padding": (1, 0, 2, 1)}
     conv = Convolution2d(weight=weight, bias=np.arange(16) * 99 - 700, **layer)
-    factor = 200 / (conv.bounds.partial + 1)
-    step = Requantise.by([factor], input_format=ACCUMULATOR, output_format=IntegerFormat(8), output_zero_point=-3)
-    operators, parameters = zip(
-        to_network_operator(conv, "conv", ["x"], "sums"), to_network_operator(step, "step", ["sums"], "y"), strict=True
-    )
-    shapes = {"x": ((-1, 5, 4, 6), a.name), "sums": ((-1, 16, 5, 5), "int32"), "y": ((-1, 16, 5, 5), "int8")}
-    tensors = {name: Tensor(*given) for name, given in shapes.items()}
-    network = Network(("x",), ("y",), "tensor", tensors, operators, parameters[0] | parameters[1], frozenset())
+    network = one_layer(conv, (5, 4, 6), (16, 5, 5))
     assert wrong_tensors(network, TINY, CompileOptions(split={"conv": 8}), weight_bits) == ([], 1)
 
 
