@@ -151,11 +151,10 @@ def accelerators() -> str:
 
 
 def instructions() -> str:
-    """Return the instruction set: headers by queue, then every instruction with its loop nest, headers not repeated."""
-    from silicut.accelerators.gemm.program import INSTRUCTIONS
-    from silicut.hardware import documentation
+    """Return the rules of the machine's parts, and every instruction with its loop nest, headers by queue alone."""
+    from silicut.accelerators.gemm.program.reference import instruction_reference
 
-    sections = re.split(r"^(?=##)", documentation(INSTRUCTIONS), flags=re.M)
+    sections = re.split(r"^(?=##)", instruction_reference(), flags=re.M)
     return "".join(_without_header(each) if each.startswith("### ") else each for each in sections)
 
 
