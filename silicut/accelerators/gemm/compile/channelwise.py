@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from silicut.accelerators.gemm.compile.banks import table_accesses
 from silicut.accelerators.gemm.compile.builder import WINDOW_QUEUES, Builder
@@ -61,6 +62,15 @@ class Channelwise:
     bias: Array | None = None
     is_max: bool = True
 
+    def by_slab(self) -> list[Channelwise]:
+        """Return it in pieces, each of neighbouring parts of one slab: its channels do not need each other."""
+        pieces, first = [], self.residual_first
+        for _, run in groupby(self.view.parts, key=lambda part: part.slab):
+            view = replace(self.view, parts=tuple(run))
+            pieces.append(replace(self, view=view, residual_first=first))
+            first += len(view.order)
+        return pieces
+
 
 class Walk:
     """One unit on its way over the map."""
@@ -104,6 +114,7 @@ class Walk:
         raise AssertionError("one unit alone reads these rows")
 
     def begin(self) -> None:
+        """Set the registers that hold for the whole layer."""
         set_window(
             self.builder,
             WINDOW_QUEUES[self.unit],

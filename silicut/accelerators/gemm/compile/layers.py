@@ -26,7 +26,7 @@ from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.views import View, padded_to_group
 from silicut.accelerators.gemm.program import Unit
 from silicut.numerics import Convolution2d, IntegerFormat, Linear
-from silicut.records import ConfigError
+from silicut.records import ConfigError, DoesNotFit
 
 Formats = tuple[IntegerFormat | None, IntegerFormat | None]
 
@@ -242,7 +242,25 @@ class LayerCompiler:
         )
 
     def _channelwise(self, layer: Channelwise, unit: Unit | None, element_bits: int) -> tuple[Written, Written]:
-        residual = sum(slab.row_words for slab in distinct_slabs(layer.residual)) if layer.residual else 0
+        """Plan and append a layer that keeps the order of channels; slab by slab where the rows of all do not fit."""
+        try:
+            planned = [(layer, self._plan(layer, unit, element_bits))]
+        except DoesNotFit:
+            pieces = layer.by_slab()
+            if len(pieces) == 1:
+                raise
+            planned = [(piece, self._plan(piece, unit, element_bits)) for piece in pieces]
+        written: Written = []
+        for piece, plan in planned:
+            self.schedules.append(LayerSchedule(name=piece.name, geometry=piece.geometry, units=(plan,)))
+            walk = (PoolWalk if unit is None else DepthwiseWalk)(self.builder, piece, plan)
+            walk.run()
+            written += walk.written
+        return [item for item in written if item[0].index == 0], [item for item in written if item[0].index == 1]
+
+    def _plan(self, layer: Channelwise, unit: Unit | None, element_bits: int) -> UnitSchedule:
+        elements = range(layer.residual_first, layer.residual_first + len(layer.view.order))
+        added = residual_slabs(layer.residual, elements, layer.name) if layer.residual else {}
         shape = ProductShape(
             name=layer.name,
             geometry=layer.geometry,
@@ -252,17 +270,11 @@ class LayerCompiler:
             weight_bits=element_bits,
             n_filters=len(layer.view.order),
             output_bits=tuple(f.bits for f in layer.formats if f is not None),
-            residual_row_words=residual,
+            residual_row_words=sum(slab.row_words for slab in added),
         )
-        plan: UnitSchedule
         if unit is Unit.DSP:
-            plan = plan_depthwise(self.builder.config, shape, element_bits)
-        else:
-            plan = plan_pool(self.builder.config, shape)
-        self.schedules.append(LayerSchedule(name=layer.name, geometry=layer.geometry, units=(plan,)))
-        walk = (PoolWalk if unit is None else DepthwiseWalk)(self.builder, layer, plan)
-        walk.run()
-        return [item for item in walk.written if item[0].index == 0], [item for item in walk.written if item[0].index == 1]
+            return plan_depthwise(self.builder.config, shape, element_bits)
+        return plan_pool(self.builder.config, shape)
 
 
 def _residual_words(product: Product, filters: range) -> int:

@@ -1,8 +1,9 @@
 """The instructions that multiply. Each has an execute part and a result part.
 
-Tokens of stripes and weights are taken at dispatch and given when the last tile has been executed; then the next instruction
-may be dispatched. Tokens of outputs and residuals are taken when the first result starts and given RESULT_LATENCY_CYCLES after
-the last one has ended. Instructions without results take and give the latter in their turn behind the results before them.
+Tokens of stripes and weights are taken at dispatch and given when the last tile has been executed; then the next
+instruction may be dispatched. Tokens of outputs and residuals are taken when the first result starts and given
+RESULT_LATENCY_CYCLES after the last one has ended. Instructions without results take and give the latter in their turn,
+behind the results before them.
 
 The sums of one tile (LUT: n_rows pixels x n_columns filters; DSP: n_rows pixels x n_outputs filters) lie in one of
 n_accumulator_banks banks of accumulators, which are used in turn, while the next tiles are computed into the others.

@@ -1,9 +1,9 @@
 """The instructions of MEMORY, and the two that every queue has.
 
 Addresses in DRAM count words of 64 bits. A transfer of W words takes ceil(W / n_ports) beats, a cycle each, and a pause of
-refresh_cycles whenever refresh_every beats have passed since the last one, counted over the whole run. The data of a load have
-arrived `latency_cycles` after the queue is free for the next instruction; only then its tokens are sent. A store sends its
-tokens when the queue is free.
+refresh_cycles whenever refresh_every beats have passed since the last one, counted over the whole run. The data of a load
+have arrived `latency_cycles` after the queue is free for the next instruction; only then its tokens are sent. A store sends
+its tokens when the queue is free.
 """
 
 from __future__ import annotations

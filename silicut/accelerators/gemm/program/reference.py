@@ -28,6 +28,6 @@ _CHAPTERS = {
 
 
 def instruction_reference() -> str:
-    """Return the whole reference in Markdown: the rules of each part of the machine, then every instruction with its bits."""
+    """Return the reference in Markdown: the rules of each part of the machine, then every instruction with its bits."""
     rules = [f"## {title}\n\n{inspect.getdoc(module)}\n" for title, module in _CHAPTERS.items()]
     return "\n".join([*rules, documentation(INSTRUCTIONS)])

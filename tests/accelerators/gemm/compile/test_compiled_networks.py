@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from integer_networks import gated, residual
+from integer_networks import Growing, gated, residual
 from random_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
@@ -15,7 +15,16 @@ from silicut.compress.quantisation import BitPlan, LayerBits, find_sites, quanti
 from silicut.compress.quantisation.calibration import activation_quantisations, histograms
 from silicut.compress.quantisation.lowering import lower
 from silicut.graph import Network, Tensor, capture
-from silicut.numerics import ACCUMULATOR, Convolution2d, IntegerFormat, Requantise, run_integer, to_network_operator
+from silicut.numerics import (
+    ACCUMULATOR,
+    Convolution2d,
+    IntegerFormat,
+    Quantisation,
+    Requantise,
+    SumPool2d,
+    run_integer,
+    to_network_operator,
+)
 from silicut.records import ConfigError, DoesNotFit, UnsupportedModel
 from silicut.zoo import network as build
 
@@ -170,6 +179,21 @@ def test_illegal_orders_of_filters_are_refused(orders, message):
     with pytest.raises(ConfigError) as raised:
         compile_network(residual().network, N3H, dataclasses.replace(PART, filter_orders=orders))
     assert str(raised.value) == message
+
+
+def test_channels_that_do_not_fit_together_are_pooled_slab_by_slab():
+    """Both cores write 8 channels of 8 x 8 pixels, 64 words each; the pool over the whole map has room for 96."""
+    net, uint8 = Growing("uint8", (3, 8, 8), 0.02, 9), IntegerFormat(8, is_signed=False)
+    net.layer(np.random.default_rng(0), "conv", "x", "a", 16, weights="int4", scale=0.03, zero_point=4)
+    pool = SumPool2d(kernel=None, input_format=uint8, input_zero_point=4)
+    net.add(pool, "pool", ["a"], "sums", (16, 1, 1), Quantisation.per_tensor(ACCUMULATOR, 0.03))
+    step = Requantise.by([1 / 64], input_format=ACCUMULATOR, output_format=uint8, output_zero_point=4)
+    net.add(step, "step", ["sums"], "y", (16, 1, 1), net.of(0.03, 4))
+    network, options = net.finished("y").network, CompileOptions(split={"conv": 8})
+    small = dataclasses.replace(TINY, buffers=dataclasses.replace(TINY.buffers, feature_words=96))
+    layers = [[layer.name for layer in compile_network(network, config, options).schedules] for config in (TINY, small)]
+    assert layers == [["conv", "pool"], ["conv", "pool", "pool"]]
+    assert wrong_tensors(network, small, options) == ([], 2)
 
 
 def test_an_illegal_split_is_refused():
