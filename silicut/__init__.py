@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from silicut.compress.quantisation import BitPlan as BitPlan
     from silicut.compress.quantisation import LayerBits as LayerBits
     from silicut.flows.compare import compare as compare
+    from silicut.flows.compile import CompileOptions as CompileOptions
+    from silicut.flows.compile import compile_program as compile_program
+    from silicut.flows.compiled import CompiledNetwork as CompiledNetwork
+    from silicut.flows.compiled import load_compiled as load_compiled
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from silicut.flows.quantise import Quantised as Quantised
     from silicut.flows.quantise import QuantiseOptions as QuantiseOptions
     from silicut.flows.quantise import quantise as quantise
+    from silicut.flows.simulate import Simulated as Simulated
+    from silicut.flows.simulate import simulate as simulate
     from silicut.targets import MeasureOptions as MeasureOptions
     from silicut.targets import engine as engine
     from silicut.targets import measure as measure
@@ -41,6 +47,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "PAPER": "flows.prune",
     "BitPlan": "compress.quantisation",
+    "CompileOptions": "flows.compile",
+    "CompiledNetwork": "flows.compiled",
     "LayerBits": "compress.quantisation",
     "MeasureOptions": "targets",
     "Methods": "flows.quantise",
@@ -52,17 +60,21 @@ _PLACES = {
     "Quantised": "flows.quantise",
     "Recipe": "training",
     "Restrictions": "compress",
+    "Simulated": "flows.simulate",
     "apply": "flows.load",
     "compare": "flows.compare",
+    "compile_program": "flows.compile",
     "engine": "targets",
     "explain": "flows.inspect",
     "inspect": "flows.inspect",
     "kept_parts": "flows.load",
     "load": "flows.load",
+    "load_compiled": "flows.compiled",
     "measure": "targets",
     "profile_network": "targets.profile",
     "prune": "flows.prune",
     "quantise": "flows.quantise",
+    "simulate": "flows.simulate",
     "sliced_optimizer_state": "training",
     "sliced_state_dict": "training",
 }
@@ -70,6 +82,8 @@ _PLACES = {
 __all__ = [
     "PAPER",
     "BitPlan",
+    "CompileOptions",
+    "CompiledNetwork",
     "LayerBits",
     "MeasureOptions",
     "Methods",
@@ -81,18 +95,22 @@ __all__ = [
     "Quantised",
     "Recipe",
     "Restrictions",
+    "Simulated",
     "__version__",
     "apply",
     "compare",
+    "compile_program",
     "engine",
     "explain",
     "inspect",
     "kept_parts",
     "load",
+    "load_compiled",
     "measure",
     "profile_network",
     "prune",
     "quantise",
+    "simulate",
     "sliced_optimizer_state",
     "sliced_state_dict",
 ]

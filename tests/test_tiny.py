@@ -9,6 +9,7 @@ import tiny
 import torch
 
 import silicut
+from silicut.graph.counting import n_macs
 from silicut.numerics import dequantise, load_quantised, quantise, run_integer
 from silicut.records import Cache, OutputExists
 from silicut.training import evaluate, fit
@@ -121,6 +122,27 @@ def quantised_to_integers(pruned, data, tmp_path: Path) -> None:
     np.testing.assert_array_equal(output(module).numpy(), real)
     with pytest.raises(OutputExists):
         result.save(folder)
+    compiled_and_simulated(folder, given, n_macs(result.dense), tmp_path)
+
+
+def compiled_and_simulated(quantised: Path, images: np.ndarray, n_products: int, tmp_path: Path) -> None:
+    """The integers run on the simulated accelerator: to the bit as the reference, filters divided as was asked."""
+    for split in (None, {"stem": 8}):
+        compiled = silicut.compile_program(quantised, "tiny", silicut.CompileOptions(split=split))
+        found = silicut.compare(load_quantised(quantised), compiled, images[:2])
+        assert found.first is None
+        assert compiled.program.outputs[0] in {each.tensor for each in found.integers}
+    assert compiled.record.network == str(quantised)
+    assert {layer.name: layer.n_lut for layer in compiled.record.layers}["stem"] == 8
+
+    folder = compiled.save(tmp_path / "compiled")
+    run = silicut.simulate(folder, images[:2])
+    alone = silicut.simulate(folder)
+    assert alone.summary.cycles == run.summary.cycles == sum(layer.added for layer in run.summary.layers)
+    assert sum(layer.n_macs for layer in run.summary.layers) == n_products
+    assert {path.name for path in run.save(tmp_path / "run").iterdir()} == {
+        "summary.json", "report.html", "outputs.safetensors"
+    }  # fmt: skip
 
 
 def output(module: torch.nn.Module) -> torch.Tensor:

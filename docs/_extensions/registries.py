@@ -35,10 +35,12 @@ REGISTRIES = {
     "values": "flows.values.VALUES",
 }
 """Where the package keeps what it knows by name."""
-ROOMS = "records graph numerics search training compress targets zoo report flows".split()
+ROOMS = "records graph numerics search training compress targets hardware accelerators zoo report flows".split()
 PUBLIC_MODULES = tuple(
     "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
-    "flows.front flows.summary flows.values report.comparisons report.inspection".split()
+    "flows.front flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
+    "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.compiled "
+    "flows.simulate report.compilation report.simulation".split()
 )
 """Modules whose names are public although their room does not give them away."""
 
@@ -130,6 +132,41 @@ def networks() -> str:
         return code(entry.name), entry.summary, size, "yes" if entry.name in bundled_names() else ""
 
     return table(("network", "what it is", "input", "weights come along"), map(row, registered("networks")))
+
+
+def accelerators() -> str:
+    """Return the builds of the GEMM accelerator by name."""
+    from silicut.accelerators.gemm.config import PRESETS
+
+    def row(config: Any) -> tuple[str, ...]:
+        lut, dsp = config.lut, config.dsp
+        arrays = (
+            f"{lut.n_rows} x {lut.n_columns} units of {lut.word_bits} bits" if lut else "none",
+            f"{dsp.n_slices} slices, {dsp.n_rows} x {dsp.n_inputs} x {dsp.n_outputs} / {dsp.n_passes}" if dsp else "none",
+        )
+        return code(config.name), *arrays, str(config.memory.bytes_per_cycle), f"{config.clock_hz / 1e6:g}"
+
+    headings = ("build", "LUT array", "DSP array", "bytes a cycle of memory", "MHz, assumed")
+    return table(headings, map(row, PRESETS.values()))
+
+
+def instructions() -> str:
+    """Return the rules of the machine's parts, and every instruction with its loop nest, headers by queue alone."""
+    from silicut.accelerators.gemm.program.reference import instruction_reference
+
+    sections = re.split(r"^(?=##)", instruction_reference(), flags=re.M)
+    return "".join(_without_header(each) if each.startswith("### ") else each for each in sections)
+
+
+def _without_header(section: str) -> str:
+    """Return the section of an instruction without the fields of the header that its queue's section lists."""
+    left = re.sub(r"^\| [\d:]+ \| (?:queue|opcode|layer|(?:wait|send)_\w+) \|.*\n", "", section, flags=re.M)
+    return re.sub(
+        r"^\| bits \| field \| meaning \|\n\|---\|---\|---\|\n(?!\|)",
+        "No fields but those of the header.\n",
+        left,
+        flags=re.M,
+    )
 
 
 def data() -> str:
@@ -283,6 +320,8 @@ def reference() -> dict[str, str]:
 
 def _own_names(module_name: str) -> list[str]:
     module = importlib.import_module(module_name)
+    if hasattr(module, "__path__"):
+        return list(module.__all__)
     return [
         name for name, thing in vars(module).items() if name[0] != "_" and getattr(thing, "__module__", "") == module_name
     ]
@@ -328,6 +367,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "_networks.md": networks,
     "_data.md": data,
     "_parts.md": parts,
+    "_accelerators.md": accelerators,
+    "_instructions.md": instructions,
     "_errors.md": errors,
     "_latency_model.md": latency_model,
     "_operators.md": operators,

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from silicut.cli.compare import compare
+from silicut.cli.compile import compile
 from silicut.cli.doctor import doctor
 from silicut.cli.estimate import estimate
 from silicut.cli.inspect import inspect
@@ -20,6 +21,7 @@ from silicut.cli.measure import measure
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
 from silicut.cli.quantise import quantise
+from silicut.cli.simulate import simulate
 from silicut.records import ConfigError, OutcomeError, SilicutError
 from silicut.version import __version__
 
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, quantise, inspect, profile, measure, compare, estimate, doctor):
+for command in (prune, quantise, inspect, profile, measure, compare, estimate, compile, simulate, doctor):
     app.command()(command)
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from typer import Argument, Exit, Option
 
 from silicut.cli.console import print_json, print_rich
-from silicut.records import BadFile, ConfigError
+from silicut.cli.images import RANDOM, images
+from silicut.records import BadFile
 
 if TYPE_CHECKING:
     from silicut.flows.executors import Executor
-
-_RANDOM = "random"
 
 
 def compare(
     *,
     a: Annotated[
-        str, Argument(help="Folder of silicut quantise, ONNX file, or network; @EXECUTOR behind it says what runs it.")
+        str,
+        Argument(
+            help="Folder of silicut quantise or compile, ONNX file, or network; @EXECUTOR behind it says what runs it."
+        ),
     ],
     b: Annotated[str, Argument(help="Another one, or the same with another executor.")],
-    inputs: Annotated[str, Option(help="An .npy file, data as for the other commands, or random.")] = _RANDOM,
+    inputs: Annotated[str, Option(help="An .npy file, data as for the other commands, or random.")] = RANDOM,
     n: Annotated[int, Option("--n", min=1, help="How many inputs to take.")] = 8,
     weights: Annotated[str | None, Option(help="Weights of networks by name; random by default.")] = None,
     input_shape: Annotated[str | None, Option(help="One input, such as 3x224x224, for your own network.")] = None,
@@ -39,7 +40,7 @@ def compare(
 
     first, second = (_executor(spec, weights, input_shape) for spec in (a, b))
     shape = first[1] or second[1]
-    found = compare_executors(first[0], second[0], _inputs(inputs, n, shape, seed))
+    found = compare_executors(first[0], second[0], images(inputs, n, shape, seed))
     if json:
         print_json(found.to_json())
     else:
@@ -60,6 +61,8 @@ def _check(spec: str) -> None:
     path = Path(subject)
     if subject.endswith(".onnx") and not path.is_file():
         raise BadFile(f"{path} does not exist; check the path")
+    if path.is_file() and path.suffix == ".gemm":
+        raise BadFile(f"{path} is a program alone, without what its integers mean; give the folder of silicut compile")
     if path.is_dir() and not (path / "integer.json").exists():
         raise BadFile(f"{path} is no folder of silicut quantise: it holds no integer.json; give ONNX files or such folders")
 
@@ -77,44 +80,19 @@ def _executor(spec: str, weights: str | None, input_shape: str | None) -> tuple[
 
 
 def _subject(subject: str, weights: str | None, input_shape: str | None) -> Any:
-    """Return the integer network of a folder or QONNX file, the path of another ONNX file, else a float network."""
+    """Return the network of a folder or QONNX file, the path of another ONNX file, else a float network."""
+    from silicut.flows.compiled import PROGRAM_FILE, load_compiled
     from silicut.numerics import load_quantised
     from silicut.numerics.onnx import from_qonnx, is_qonnx
 
+    if (Path(subject) / PROGRAM_FILE).exists():
+        return load_compiled(subject)
     if Path(subject).is_dir():
         return load_quantised(subject)
     if subject.endswith(".onnx"):
         return from_qonnx(subject) if is_qonnx(subject) else Path(subject)
-    from silicut.cli.subject import RANDOM, open_subject
+    from silicut.cli.subject import open_subject
     from silicut.graph import capture
 
     opened = open_subject(subject, weights or RANDOM, None, input_shape, 2)
     return capture(opened.module, opened.inputs)
-
-
-def _inputs(spec: str, n: int, shape: tuple[int, ...] | None, seed: int) -> np.ndarray:
-    """Return float images, array (n, ...)."""
-    if spec == _RANDOM:
-        if shape is None:
-            raise ConfigError("inputs must be named, since the shape of one input is not known; give an .npy file or data")
-        return np.random.default_rng(seed).standard_normal((n, *shape)).astype(np.float32)
-    if spec.endswith(".npy"):
-        return _array(Path(spec))[:n]
-    from silicut.zoo import open_data
-
-    batch = next(iter(open_data(spec).evaluation_batches(n)), None)
-    if batch is None:
-        raise ConfigError(f"data {spec!r} must hold evaluation images, not none")
-    return np.asarray(batch[0][:n])
-
-
-def _array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise BadFile(f"{path} does not exist; check the path")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
-        raise BadFile(f"{path} is not a file of one NumPy array; write it with numpy.save") from None
-    if not array.ndim or array.dtype.kind not in "fiu" or not np.isfinite(array).all() or not len(array):
-        raise ConfigError(f"{path} must hold finite numbers with images along its first axis")
-    return np.asarray(array, np.float32) if array.dtype.kind == "f" else np.asarray(array)

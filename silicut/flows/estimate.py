@@ -90,7 +90,7 @@ def estimate(shapes: Sequence[LayerShape], options: EstimateOptions, name: str =
             ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items
         ),
         resource_model=found.model,
-        part=_part(options.part),
+        part=part_of(options.part),
         exceeded=exceeded(found, options.part) + memory,
     )
 
@@ -122,7 +122,7 @@ def _layers(layers: Sequence[LayerWork], n_lut: NDArray[np.int64], config: GemmC
     )
 
 
-def _part(part: Part) -> PartEstimate:
+def part_of(part: Part) -> PartEstimate:
     return PartEstimate(name=part.name, is_recalled=part.is_recalled, **{name: getattr(part, name) for name in AMOUNTS})
 
 

@@ -1,6 +1,6 @@
 """What can run a network and show every tensor on the way, by name: the parties of a comparison.
 
-A new party (a simulator, RTL) is a class like `Executor` and a name in `EXECUTORS`.
+A new party (such as RTL) is a class like `Executor` and a name in `EXECUTORS`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from silicut.flows.compiled import CompiledNetwork
 from silicut.graph import Network
 from silicut.numerics import IntegerExecutor, Quantisation, QuantisedNetwork, quantise
 from silicut.numerics.onnx import plain_name, roundings, stored_quantisations, stored_tensors, to_qdq
@@ -60,11 +61,13 @@ class Executor(Protocol):
         """
 
 
-def _makers(network: Network) -> dict[str, str]:
+def makers(network: Network) -> dict[str, str]:
+    """Return name and kind of the operator that makes each tensor of a network."""
     return {output: f"{o.name} ({o.kind})" for o in network.operators for output in o.outputs}
 
 
-def _input_shape(network: Network) -> tuple[tuple[int, ...], int | None]:
+def input_shape(network: Network) -> tuple[tuple[int, ...], int | None]:
+    """Return the sizes of one of a network's first input, and how many it takes at once, None for any number."""
     first, *rest = network.tensors[network.inputs[0]].shape
     return tuple(rest), None if first < 0 else first
 
@@ -86,8 +89,8 @@ class Reference:
     def __init__(self, quantised: QuantisedNetwork, name: str = "reference") -> None:
         self.name, self._quantised = name, quantised
         self.quantisations, self.origins = quantised.quantisations, quantised.origins
-        self.makers, self.roundings = _makers(quantised.network), tuple(roundings(quantised))
-        self.input_shape, self.batch = _input_shape(quantised.network)
+        self.makers, self.roundings = makers(quantised.network), tuple(roundings(quantised))
+        self.input_shape, self.batch = input_shape(quantised.network)
         self._executor = IntegerExecutor(quantised.network)
 
     def tensors(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -104,8 +107,8 @@ class PyTorch:
 
         self.name, self._quantised = name, quantised
         self.quantisations, self.origins = quantised.quantisations, quantised.origins
-        self.makers, self.roundings = _makers(quantised.network), tuple(roundings(quantised))
-        self.input_shape, self.batch = _input_shape(quantised.network)
+        self.makers, self.roundings = makers(quantised.network), tuple(roundings(quantised))
+        self.input_shape, self.batch = input_shape(quantised.network)
         self._module = IntegerModule(quantised.network)
 
     def tensors(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -125,8 +128,8 @@ class FloatNetwork:
         self.quantisations: Mapping[str, Quantisation] = {}
         self.origins: Mapping[str, str] = {}
         self.roundings: tuple[str, ...] = ()
-        self.makers = _makers(network)
-        self.input_shape, self.batch = _input_shape(network)
+        self.makers = makers(network)
+        self.input_shape, self.batch = input_shape(network)
 
     def tensors(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return every float tensor."""
@@ -244,10 +247,17 @@ def _onnx_runtime(subject: Any, name: str) -> Executor:
     return OnnxRuntime(to_qdq(subject) if isinstance(subject, QuantisedNetwork) else subject, name)
 
 
+def _simulator(subject: Any, name: str) -> Executor:
+    from silicut.flows.simulator import Simulator
+
+    return Simulator(subject, name)
+
+
 EXECUTORS: dict[str, tuple[Callable[[Any, str], Executor], tuple[type, ...]]] = {
     "reference": (Reference, (QuantisedNetwork,)),
     "pytorch": (PyTorch, (QuantisedNetwork,)),
     "float": (FloatNetwork, (Network,)),
+    "simulator": (_simulator, (CompiledNetwork, QuantisedNetwork)),
     "onnxruntime": (_onnx_runtime, (QuantisedNetwork, str, Path, bytes)),
 }
 """By name: what makes an executor of a subject and its name in reports, and the subjects that it takes."""
@@ -257,13 +267,15 @@ def executor(subject: Any, kind: str | None = None, name: str | None = None) -> 
     """Return an executor of a network.
 
     Args:
-        subject: an integer network, a float `Network`, or an ONNX file (path or bytes).
+        subject: an integer network, a compiled one, a float `Network`, or an ONNX file (path or bytes).
         kind: a name of `EXECUTORS`; the first that takes the subject by default.
         name: what reports call it; the kind by default.
 
     Raises:
         ConfigError: there is no such executor, or it does not take the subject.
     """
+    if isinstance(subject, CompiledNetwork) and kind not in (None, "simulator"):
+        subject = subject.network
     fitting = [key for key, (_, kinds) in EXECUTORS.items() if isinstance(subject, kinds)]
     if kind is not None and kind not in EXECUTORS:
         raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, not {kind!r}")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from silicut.flows.executors import Arrays, Executor
 from silicut.graph.from_onnx.opened import open_model
 from silicut.numerics import Quantisation
 from silicut.numerics.onnx.steps import read_notes, write_notes
 from silicut.records import BadFile, ConfigError
 from silicut.training import Normalisation
+
+if TYPE_CHECKING:
+    from silicut.flows.executors import Arrays, Executor
 
 NORMALISATION_FILE, _NOTE = "normalisation.json", "silicut.normalisation"
 """Beside an integer network that takes pixels, and in the metadata of its ONNX file: what it has folded in."""

@@ -24,17 +24,18 @@ from silicut.compress.quantisation.on_pixels import check_takes_pixels, on_pixel
 from silicut.compress.quantisation.post_training import Calibrated, Methods, quantise_after_training, with_edges
 from silicut.flows.as_module import as_module, as_training_data
 from silicut.flows.bit_search import measured_sensitivity, searched_bits
+from silicut.flows.new_folder import new_folder
 from silicut.flows.pixels import NORMALISATION_FILE, OnNormalised, note_normalisation
 from silicut.flows.quantise_summary import Label, summary_of
 from silicut.flows.stages import Judge, Stage, Stages
 from silicut.graph import Network, capture
 from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised
 from silicut.numerics.onnx import to_qdq, to_qonnx
-from silicut.records import ConfigError, OutputExists, Progress, UnsupportedModel, silent, write_atomically
+from silicut.records import ConfigError, Progress, UnsupportedModel, silent, write_atomically
 from silicut.records.progress import Tracker
 from silicut.training import Batches, Metric, Normalisation, Recipe, TrainingData
 
-__all__ = ["Methods", "QuantiseOptions", "Quantised", "quantise"]
+__all__ = ["Methods", "QuantiseOptions", "Quantised", "new_folder", "quantise"]
 
 FLOAT, UNTRAINED, INTEGER = "float", "untrained", "integer"
 BITS_FILE, SEARCH_FILE, SUMMARY_FILE = "bits.json", "search.json", "summary.json"
@@ -168,20 +169,6 @@ class Quantised:
         if self.options.normalisation is not None:
             note_normalisation(model, self.options.normalisation)
         return bytes(model.SerializeToString())
-
-
-def new_folder(folder: str | Path) -> Path:
-    """Return the path of a folder for results, which nothing is in; it is not made.
-
-    Raises:
-        OutputExists: it is a file or holds something.
-    """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputExists(f"{folder} is a file; choose a new folder for the results")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputExists(f"{folder} is not empty and nothing in it was changed; choose a new folder")
-    return folder
 
 
 def quantise(  # noqa: PLR0913

@@ -77,10 +77,13 @@ def test_float_networks_are_compared_as_reals(folder, capsys):
             "other is no folder of silicut quantise: it holds no integer.json; give ONNX files or such folders",
         ),
         (["text.onnx", "good"], "text.onnx is not a readable ONNX file (DecodeError); copy it again"),
-        (["good@verilog", "good"], "executor must be one of reference, pytorch, float, onnxruntime, not 'verilog'"),
+        (
+            ["good@verilog", "good"],
+            "executor must be one of reference, pytorch, float, simulator, onnxruntime, not 'verilog'",
+        ),
         (
             ["good@float", "good"],
-            "executor must be one of reference, pytorch, onnxruntime for an integer network, not 'float'",
+            "executor must be one of reference, pytorch, simulator, onnxruntime for an integer network, not 'float'",
         ),
         (["nonet", "good"], "network must be "),
         (["good", "bad", "--inputs", "no.npy"], "no.npy does not exist; check the path"),

@@ -10,6 +10,8 @@ import docstrings
 import pytest
 import registries
 
+from silicut.accelerators.gemm.config import PRESETS
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 # Both builders in one process, because what the pages import takes longer than the pages.
@@ -80,12 +82,34 @@ def test_lists_hold_everything_that_is_registered():
         "_onnx_nodes.md": registries.registered("onnx nodes"),
         "_operators.md": registries.registered("channel rules").keys() | registries.registered("onnx rules").keys(),
     }
+    listed["_accelerators.md"] = PRESETS
     for name, expected in listed.items():
         text = registries.PAGES[name]()
         assert all(re.search(rf"`{re.escape(each)}\b", text) for each in expected), name
     for name in ("_engines.md", "_solvers.md", "_values.md"):
         rows = [line for line in registries.PAGES[name]().splitlines()[2:] if line]
         assert all(re.fullmatch(r"\S+ .+\.", row.strip("| ").split(" | ")[1]) for row in rows), f"{name}: no sentence"
+
+
+def test_every_instruction_is_there_with_its_fields():
+    from silicut.accelerators.gemm.program import INSTRUCTIONS
+    from silicut.hardware import fields_of
+
+    page = registries.instructions()
+    for queue in INSTRUCTIONS.queues:
+        assert f"## Queue {queue.name}" in page
+        for kind in queue.kinds:
+            section = page.split(f"### {kind.mnemonic}\n")[1].split("\n##")[0]
+            assert len(section) > 30
+            named = re.findall(r"^\| [\d:]+ \| (\w+) \|", section, re.M)
+            assert named == [field.name for field in fields_of(kind)], kind.mnemonic
+
+
+def test_every_executor_is_told_of():
+    from silicut.flows.executors import EXECUTORS
+
+    text = (DOCS / "howto" / "exchange.md").read_text()
+    assert all(f"`{name}`" in text for name in EXECUTORS)
 
 
 def test_every_command_and_option_has_help():

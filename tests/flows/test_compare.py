@@ -195,7 +195,7 @@ def test_wrong_executors_are_refused():
     with pytest.raises(ConfigError, match=rf"^executor must be one of {', '.join(EXECUTORS)}, not 'rtl'$"):
         executor(network, "rtl")
     with pytest.raises(
-        ConfigError, match=r"^executor must be one of reference, pytorch, onnxruntime for an integer network, not"
+        ConfigError, match=r"^executor must be one of reference, pytorch, simulator, onnxruntime for an integer network, not"
     ):
         executor(network, "float")
     float_network = capture(Small().eval(), torch.zeros(2, 3, 12, 12))

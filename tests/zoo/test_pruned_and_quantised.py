@@ -1,4 +1,5 @@
-"""The same trained ResNet-20, in the order in which a user meets it: pruned, quantised, written, executed and measured.
+"""The same trained ResNet-20, in the order in which a user meets it: pruned, quantised, written, executed, measured,
+compiled and run on the simulated accelerator.
 
 Everything is as short as it gets: a small profile, ten steps of recovery, few rounds of measuring.
 """
@@ -9,6 +10,7 @@ import torch
 
 import silicut
 from silicut.flows.pixels import OnNormalised
+from silicut.graph.counting import n_macs
 from silicut.numerics import load_quantised, run_integer
 from silicut.numerics.onnx import from_qdq
 from silicut.records import Cache
@@ -35,6 +37,8 @@ def test_from_a_trained_network_to_a_pruned_integer_one(cifar10_folder, tmp_path
     executed_alike(folder, quantised, data)
     whole = quantised_on_pixels(dense, example, data)
     measured_side_by_side(pruned, quantised, whole)
+    small = compiled_and_simulated(folder, pruned.network, data, tmp_path)
+    assert small.cycles < silicut.simulate(silicut.compile_program(whole)).summary.cycles
 
 
 def trained():
@@ -98,3 +102,21 @@ def measured_side_by_side(pruned, quantised, whole):
     assert timings.keys() == models.keys()
     assert all(timing.ratio > 0 for timing in timings.values())
     assert len(models["pruned int8"]) < len(models["int8"])
+
+
+def compiled_and_simulated(quantised, network, data, tmp_path):
+    """Every operator runs there, every tensor is that of the reference to the bit, and the right images are the same."""
+    compiled = silicut.compile_program(quantised)
+    assert compiled.record.on_host == ()
+    images, labels = (each.numpy() for each in next(data.evaluation_batches(4)))
+    pixels = data.normalisation.pixels(torch.from_numpy(images)).numpy()
+    integers = load_quantised(quantised)
+    assert silicut.compare(integers, compiled, pixels[:2]).first is None
+
+    run = silicut.simulate(compiled.save(tmp_path / "program"), images, labels)
+    (name,), (output,) = integers.network.inputs, integers.network.outputs
+    wanted = run_integer(integers.network, {name: pixels})[output]
+    np.testing.assert_array_equal(run.outputs[output].reshape(wanted.shape), wanted)
+    assert run.summary.n_correct == int((wanted.argmax(1) == labels).sum())
+    assert run.summary.n_macs == n_macs(network) + images[0].size  # each pixel is normalised by one product
+    return run.summary
