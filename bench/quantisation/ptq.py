@@ -2,19 +2,19 @@
 
 Rows of `ptq`: one network, method and pair of widths, counted image by image against the float network. Rows of
 `mixed`: widths searched within the bit operations of a uniform plan (its first and last layer at 8 bits), counted against
-that uniform plan; both are rounded in the same way on the same images.
+that uniform plan; both are rounded in the same way on the same images, for several draws of these.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from subjects import Study, Subject
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from silicut.compress.quantisation import BitPlan, LayerBits
@@ -40,6 +40,8 @@ METHODS: Mapping[str, Methods] = {
     "mse, equalised, adaptive": Methods(rounding=ADAPTIVE, equalises=True),
 }
 QUICK_METHODS = ("min-max", "mse", "mse, biases")
+CALIBRATIONS = (0, 1, 2)
+"""Seeds of the calibration images over which mixed precision is compared: rounding depends on them."""
 UNIFORM = (4, 3)
 """Widths of the uniform plans that searched ones cost as much as."""
 SUBJECTS: Mapping[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
@@ -71,10 +73,10 @@ def _uniform(subject: Subject, bits: int) -> BitPlan:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What a network makes of the unseen images.
+    """What a network makes of the unseen images, on average over its calibrations.
 
     Attributes:
-        right: whether each is classified right, bool (n,).
+        right: how often each is classified right, 0..1, (n,).
         losses: the cross-entropy of each label in nats, (n,).
     """
 
@@ -83,11 +85,11 @@ class _Outcome:
 
 
 class _Judge:
-    """Runs the networks of plans on the unseen images, each once."""
+    """Runs the networks of plans on the unseen images, each once for every seed of calibration images."""
 
-    def __init__(self, study: Study, subject: Subject) -> None:
-        self.subject = subject
-        self.images = subject.calibration(128 if study.is_quick else N_CALIBRATION)
+    def __init__(self, study: Study, subject: Subject, seeds: tuple[int, ...] = (0,)) -> None:
+        self.subject, self._seeds = subject, seeds
+        self._n_images = 128 if study.is_quick else N_CALIBRATION
         self._n_batches = 2 if study.is_quick else None
         self._known: dict[str, _Outcome] = {}
 
@@ -95,20 +97,28 @@ class _Judge:
         """Return that of the integer network of a plan, or of the float network (None)."""
         key = "float" if plan is None else f"{plan.hash} {methods}"
         if key not in self._known:
-            module = self.subject.module
-            if plan is not None:
-                made = quantise_after_training(self.subject.sites.network, plan, self.images, methods)
-                module = QuantisedModule(made.quantised)
-            batches = list(self.subject.data.evaluation_batches(250))[: self._n_batches]
-            losses = []
-
-            def noted(logits: Tensor, labels: Tensor) -> Tensor:
-                losses.append(functional.cross_entropy(logits.double(), labels, reduction="none").numpy())
-                return top1(logits, labels)
-
-            right = evaluate(module, batches, noted).is_correct
-            self._known[key] = _Outcome(right, np.concatenate(losses))
+            found = [self._outcome(module) for module in self._modules(plan, methods)]
+            self._known[key] = _Outcome(*(np.mean([getattr(o, name) for o in found], 0) for name in ("right", "losses")))
         return self._known[key]
+
+    def _modules(self, plan: BitPlan | None, methods: Methods) -> Iterator[nn.Module]:
+        if plan is None:
+            yield self.subject.module
+            return
+        for seed in self._seeds:
+            images = self.subject.calibration(self._n_images, seed)
+            yield QuantisedModule(quantise_after_training(self.subject.sites.network, plan, images, methods).quantised)
+
+    def _outcome(self, module: nn.Module) -> _Outcome:
+        batches = list(self.subject.data.evaluation_batches(250))[: self._n_batches]
+        losses = []
+
+        def noted(logits: Tensor, labels: Tensor) -> Tensor:
+            losses.append(functional.cross_entropy(logits.double(), labels, reduction="none").numpy())
+            return top1(logits, labels)
+
+        right = evaluate(module, batches, noted).is_correct
+        return _Outcome(right.astype(float), np.concatenate(losses))
 
 
 def _by_method(study: Study, subject: Subject) -> None:
@@ -128,7 +138,7 @@ def _by_method(study: Study, subject: Subject) -> None:
 
 
 def _mixed(study: Study, subject: Subject) -> None:
-    rows, judge = study.table("mixed", ("network", "uniform", "searched")), _Judge(study, subject)
+    rows, judge = study.table("mixed", ("network", "uniform", "searched")), _Judge(study, subject, CALIBRATIONS)
     for bits in UNIFORM[:1] if study.is_quick else UNIFORM:
         uniform = _uniform(subject, bits)
         budget = bit_operations(subject.sites, uniform)
@@ -139,7 +149,8 @@ def _mixed(study: Study, subject: Subject) -> None:
             found = search_bits(subject.sites, _sensitivity(study, subject), {BOPS: budget}, fixed)
             exact, before, after = (judge.outcome(plan) for plan in (None, uniform, found.plan))
             rows.add(
-                **key, **_compared(before.right, after.right), float_correct=int(exact.right.sum()),
+                **key, **_compared(before.right, after.right), float_correct=float(exact.right.sum()),
+                n_calibrations=len(CALIBRATIONS),
                 **_loss_compared(exact, before, after), bops_frac=bit_operations(subject.sites, found.plan) / budget,
                 weight_bits_frac=weight_bits(subject.sites, found.plan) / weight_bits(subject.sites, uniform),
                 gap_frac=found.solution.gap_frac, solve_s=found.solution.time_s, plan=_written(found.plan, subject),
@@ -167,12 +178,12 @@ def _sensitivity(study: Study, subject: Subject) -> Sensitivity:
 
 def _compared(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """Return counts and the difference in points with its 95 % interval, image by image."""
-    n, n_gained, n_lost = len(before), int((after & ~before).sum()), int((before & ~after).sum())
-    difference = (n_gained - n_lost) / n
-    half = 1.96 * math.sqrt(max((n_gained + n_lost) / n - difference**2, 0.0) / n)
+    n, change = len(before), after - before
+    mean, half = float(change.mean()), 1.96 * float(change.std()) / math.sqrt(n)
     return {
-        "n": n, "before_correct": int(before.sum()), "correct": int(after.sum()), "n_gained": n_gained, "n_lost": n_lost,
-        "points": 100 * difference, "points_low": 100 * (difference - half), "points_high": 100 * (difference + half),
+        "n": n, "before_correct": float(before.sum()), "correct": float(after.sum()),
+        "n_gained": float(change.clip(0).sum()), "n_lost": float(-change.clip(max=0).sum()),
+        "points": 100 * mean, "points_low": 100 * (mean - half), "points_high": 100 * (mean + half),
     }  # fmt: skip
 
 

@@ -39,7 +39,8 @@ MIXED = """## Mixed precision at equal bit operations
 
 Widths of 2 to 8 bits, searched within the bit operations (multiply-accumulates x both widths) of a uniform plan: of all
 layers, or of the inner ones with the first and the last at 8 / 8 as in the uniform plan. Both plans are rounded in the same
-way (`mse, adaptive`) on the same images. The search sees calibration images only; the counted images never. Cross-entropy
+way (`mse, adaptive`) on the same images, for three draws of calibration images, over which each counted image is averaged.
+The search sees calibration images only; the counted images never. Cross-entropy
 of the labels says more than accuracy where few images change sides. Bit operations and bits of weights are relative to the
 uniform plan's.
 """
@@ -65,7 +66,7 @@ trips compare all integers of all tensors.
 Row = dict[str, str]
 
 
-def percent(n: int, of: int) -> str:
+def percent(n: float, of: int) -> str:
     """Return a part in per cent with two digits."""
     return f"{100 * n / of:.2f} %"
 
@@ -96,8 +97,8 @@ def after_training(rows: Iterable[Row]) -> str:
     """Return the table of methods, by network and bits from the widest on."""
     header = ["network", "bits", "method", "images", "float", "integer", "integer - float (points)"]
     lines = [
-        [r["network"], r["bits"], r["method"], r["n"], percent(int(r["before_correct"]), int(r["n"])),
-         percent(int(r["correct"]), int(r["n"])), _difference(r)]
+        [r["network"], r["bits"], r["method"], r["n"], percent(float(r["before_correct"]), int(r["n"])),
+         percent(float(r["correct"]), int(r["n"])), _difference(r)]
         for r in sorted(rows, key=lambda r: (r["network"], -int(r["bits"].partition("/")[0])))
     ]  # fmt: skip
     return markdown(header, lines)
@@ -111,7 +112,7 @@ def mixed(rows: Iterable[Row]) -> str:
     ]  # fmt: skip
     lines = [
         [r["network"], r["uniform"], r["searched"], r["n"],
-         *(percent(int(r[name]), int(r["n"])) for name in ("float_correct", "before_correct", "correct")), _difference(r),
+         *(percent(float(r[name]), int(r["n"])) for name in ("float_correct", "before_correct", "correct")), _difference(r),
          ", ".join(f"{float(r[name]):.4f}" for name in ("float_loss", "before_loss", "loss")), _loss_difference(r),
          *(f"{100 * float(r[name]):.1f} %" for name in ("bops_frac", "weight_bits_frac"))]
         for r in rows

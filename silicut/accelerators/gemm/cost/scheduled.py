@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.geometry import Geometry, segments_of
-from silicut.accelerators.gemm.compile.partition import FusedLayer, Partition
+from silicut.accelerators.gemm.compile.partition import Partition
 from silicut.accelerators.gemm.compile.planning import ProductShape
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, LayerSchedule, ProductSchedule
 from silicut.accelerators.gemm.config import GRANULE, GemmConfig
