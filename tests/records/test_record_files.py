@@ -280,5 +280,5 @@ def test_errors_pass_between_processes(error):
 def test_every_error_is_a_silicut_error():
     errors = [getattr(records, name) for name in records.__all__ if isinstance(getattr(records, name), type)]
     errors = [error for error in errors if issubclass(error, Exception)]
-    assert len(errors) == 14
+    assert len(errors) == 15
     assert all(issubclass(error, SilicutError) for error in errors)

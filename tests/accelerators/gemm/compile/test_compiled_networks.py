@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from integer_networks import Growing, gated, residual
-from random_networks import RandomNetwork, random_config
+from random_integer_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
 from silicut.accelerators.gemm.config import N3H, TINY

@@ -2,7 +2,7 @@
 
 import random
 
-from random_networks import RandomNetwork, random_config
+from random_integer_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
 from silicut.accelerators.gemm.compile.jobs import Access, Memory, SequentialProgram

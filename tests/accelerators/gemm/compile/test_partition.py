@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from integer_networks import gated, residual
-from random_networks import RandomNetwork
+from random_integer_networks import RandomNetwork
 
 from silicut.accelerators.gemm.compile import Where, partition
 from silicut.graph import Network, Tensor

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from random_networks import RandomNetwork, random_config
+from random_integer_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import compile_network
 from silicut.accelerators.gemm.compile.geometry import Geometry, PartShape
