@@ -41,7 +41,7 @@ def answer(totals: Table, layers: Table, n_pixels: int) -> None:
         if (policy == "published" and network != "resnet18") or totals.has(**key, mode="overlapped"):
             continue
         config = build_of(build, policy)
-        integer, split = _integer(network, policy, n_pixels, config)
+        integer, split = integer_network(network, policy, n_pixels, config)
         for has_barriers in (True, False):
             mode = "barriers" if has_barriers else "overlapped"
             if totals.has(**key, mode=mode):
@@ -88,7 +88,7 @@ def _layers(
         }  # fmt: skip
 
 
-def _integer(network: str, policy: str, n_pixels: int, config: GemmConfig) -> tuple[Network, dict[str, int]]:
+def integer_network(network: str, policy: str, n_pixels: int, config: GemmConfig) -> tuple[Network, dict[str, int]]:
     """Return an integer network, and the filters of the LUT core of each layer: those that the bound finds best.
 
     Filters of the DSP core have weights of 4 bits wherever those of the LUT core have more and activations have 4.

@@ -5,10 +5,13 @@
 Questions, in this order:
 
     published   the released model of N3H-Core for ResNet-18: its policies, its splits and better ones, one core alone
-    baselines   Mix&Match's six builds, execution modelled, with the paper's figures as recalled resources   what three
-    builds take of an xc7z020 and an xc7z045, by both fits of BISMO bounds      the least cycles of each unit for each
-    layer, build and policy machine     compiled: the time of the program and of the exact recurrence, with a barrier behind
-    each layer and overlapped
+    baselines   Mix&Match's six builds, execution modelled, with the paper's figures as recalled
+    resources   what three builds take of an xc7z020 and an xc7z045, by both fits of BISMO
+    bounds      the least cycles of each unit for each layer, build and policy
+    machine     compiled: the time of the program and of the exact recurrence, with a barrier behind each layer and
+                overlapped
+    exactness   numbers against the integer reference and cycles against the recurrence: 300 random networks on random
+                builds, both networks with data, and both on 20 random builds
 
 All times are at an assumed clock of 100 MHz, batch 1, 224 x 224. Every row says what it is: *released model*, *modelled*,
 *recalled*, *bound* or *simulated*. Rows that are there are not made again.
@@ -23,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import bounds
+import exactness
 import formulas
 import machine
 import torch
@@ -35,7 +39,7 @@ _TIMED = ("build", "network", "policy", "n_pixels")
 def main() -> None:
     """Answer the questions asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("published", "baselines", "resources", "bounds", "machine")
+    names = ("published", "baselines", "resources", "bounds", "machine", "exactness")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--work", type=Path, default=Path("runs/n3h"), help="folder for the results of --quick")
     parser.add_argument("--quick", action="store_true", help="inputs of 64 x 64 for 'machine'; results stay in --work")
@@ -54,7 +58,11 @@ def main() -> None:
         "machine": lambda: machine.answer(
             table("machine", *_TIMED, "mode"), table("layers", *_TIMED, "layer"), 64 if given.quick else 224
         ),
-    }
+        "exactness": lambda: exactness.answer(
+            table("random", "seed"), table("data", *_TIMED), table("cycles", "build", "network", "has_barriers", "n_pixels"),
+            64 if given.quick else 224, given.quick,
+        ),
+    }  # fmt: skip
     for question in given.only:
         answers[question]()
 

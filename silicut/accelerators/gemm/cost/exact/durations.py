@@ -42,6 +42,7 @@ from silicut.accelerators.gemm.program import (
     Pool,
     Queue,
     Store,
+    Sync,
     Unit,
 )
 
@@ -112,6 +113,8 @@ def _words(job: Job, config: GemmConfig) -> int:
         return moved.n_entries
     if isinstance(moved, LoadLookup):
         return _LOOKUP_WORDS
+    if isinstance(moved, Sync):
+        return 0
     assert isinstance(moved, LoadRows | LoadResidual | LoadInstructions | Store)
     return moved.n_words
 

@@ -22,6 +22,7 @@ from silicut.accelerators.gemm.program import (
     LoadWeights,
     Queue,
     Resource,
+    Sync,
     Unit,
 )
 
@@ -100,7 +101,7 @@ class _Touched:
             groups = (buffer.writers, buffer.readers) if access.is_write else (buffer.writers,)
             for queue, places in ((queue, places) for group in groups for queue, places in group.items()):
                 latest = int(places[access.start : access.stop].max())
-                if queue is not job.queue and latest != _NOBODY and not _comes_anyway(job, access):
+                if queue is not job.queue and latest != _NOBODY:
                     key = queue, _shared(job, queue, access.memory)
                     found[key] = max(found.get(key, _NOBODY), latest)
             self._note(job, access, buffer)
@@ -121,23 +122,22 @@ def _on_chip(job: Job) -> Iterator[Access]:
     return (access for access in job.accesses if access.memory is not Memory.DRAM)
 
 
-def _comes_anyway(job: Job, access: Access) -> bool:
-    """Tell whether a job never waits for a buffer: tables of the vector unit come before the rows that it waits for."""
-    return job.queue is Queue.POST and access.memory in (Memory.TABLE, Memory.LOOKUP)
-
-
 def _shared(job: Job, other: Queue, memory: Memory) -> Resource:
     """Return as what a buffer counts between a job and one of another queue.
 
-    A table arrives with the weights, and is free when results that used it have been written.
+    A table arrives with the weights, for the vector unit with its rows, and is free when results that used it have been
+    written.
     """
     if memory in (Memory.TABLE, Memory.LOOKUP):
-        return Resource.WEIGHTS if other is Queue.MEMORY else Resource.OUTPUT
+        arrives_with = Resource.ROWS if job.queue is Queue.POST else Resource.WEIGHTS
+        return arrives_with if other is Queue.MEMORY else Resource.OUTPUT
     return _RESOURCE[memory]
 
 
 def resource_of(job: Job) -> Resource:
-    """Return what a transfer fills or empties."""
+    """Return what a transfer fills or empties, or what a wait for something else is about."""
+    if isinstance(job.instruction, Sync):
+        return Resource(job.instruction.resource)
     kinds = {LoadRows: Resource.ROWS, LoadResidual: Resource.RESIDUAL}
     kinds |= dict.fromkeys((LoadWeights, LoadTable, LoadLookup), Resource.WEIGHTS)
     return kinds.get(type(job.instruction), Resource.OUTPUT)
