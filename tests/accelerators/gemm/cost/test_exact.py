@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import random_integer_networks
 from machines import NETWORKS, random_config
 
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
@@ -143,3 +144,13 @@ def test_one_schedule_on_a_slower_memory_never_takes_less(name, change, is_slowe
     other = dataclasses.replace(N3H, memory=dataclasses.replace(N3H.memory, **change))
     times = [exact_time(made.schedules, made.queues, config).cycles for config in (N3H, other)]
     assert times == sorted(times, reverse=not is_slower)
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("has_barriers", [True, False])
+def test_random_networks_of_all_kinds(seed, has_barriers):
+    options = CompileOptions(has_barriers=has_barriers, allows_host=True)
+    config = random_integer_networks.random_config(seed)
+    made = compile_network(random_integer_networks.RandomNetwork(seed).network, config, options)
+    found, program = exact_time(made.schedules, made.queues, config), timeline(made.program)
+    assert (found.cycles, found.barriers) == (program.cycles, program.barriers)
