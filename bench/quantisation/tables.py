@@ -88,6 +88,12 @@ def _difference(row: Row) -> str:
     return difference(int(row["n_gained"]), int(row["n_lost"]), int(row["n"]))
 
 
+def _points(row: Row) -> str:
+    """Return the difference of a row that carries its interval, because it is a mean over calibrations."""
+    mean, low, high = (float(row[name]) for name in ("points", "points_low", "points_high"))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" + (": no difference" if low <= 0 <= high else "")
+
+
 def _loss_difference(row: Row) -> str:
     change, low, high = (float(row[name]) for name in ("loss_change", "loss_low", "loss_high"))
     return f"{change:+.4f} ({low:+.4f} to {high:+.4f})" + (": no difference" if low <= 0 <= high else "")
@@ -112,7 +118,7 @@ def mixed(rows: Iterable[Row]) -> str:
     ]  # fmt: skip
     lines = [
         [r["network"], r["uniform"], r["searched"], r["n"],
-         *(percent(float(r[name]), int(r["n"])) for name in ("float_correct", "before_correct", "correct")), _difference(r),
+         *(percent(float(r[name]), int(r["n"])) for name in ("float_correct", "before_correct", "correct")), _points(r),
          ", ".join(f"{float(r[name]):.4f}" for name in ("float_loss", "before_loss", "loss")), _loss_difference(r),
          *(f"{100 * float(r[name]):.1f} %" for name in ("bops_frac", "weight_bits_frac"))]
         for r in rows
