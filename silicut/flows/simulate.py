@@ -193,9 +193,9 @@ def simulate(
 
 def _run(program: Program, values: NDArray[Any], progress: Progress) -> tuple[Simulation, Arrays]:
     """Run images one by one; return the last run, and the outputs of all."""
-    tracker, made = Tracker(progress, "simulate", len(values)), []
+    tracker, made, simulation = Tracker(progress, "simulate", len(values)), [], simulate_program(program)
     for image in values:
-        simulation = simulate_program(program, {program.inputs[0]: image})
+        simulation = simulation.on({program.inputs[0]: image})
         made.append(simulation.outputs)
         tracker.step(f"{simulation.cycles:,} cycles")
     return simulation, _stacked(made)

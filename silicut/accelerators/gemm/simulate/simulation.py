@@ -95,6 +95,26 @@ class Simulation:
         """
         return {name: self.tensor(name) for name in self.program.outputs}
 
+    def on(self, inputs: Mapping[str, Integers], arithmetic: Arithmetic | None = None) -> Simulation:
+        """Return the run of the same program on other data, on which its times do not depend.
+
+        Args:
+            inputs: one image for each of the program's inputs, array (channels, height, width).
+            arithmetic: how the arrays multiply; all ways give the same sums.
+
+        Raises:
+            BadProgram: it reads what nothing has written or what is being overwritten.
+            ConfigError: inputs are missing or unknown.
+            TypeError, ValueError: an input is no integer array of its shape and format.
+        """
+        if set(inputs) != set(self.program.inputs):
+            raise ConfigError(f"inputs must be {list(self.program.inputs)}, not {list(inputs)}")
+        machine = Machine.of(self.program)
+        for name, image in inputs.items():
+            _put(name, image, self.program, machine)
+        run_data(self.program, self.times, machine, arithmetic or ExactMatmul())
+        return Simulation(self.program, self.times, machine)
+
 
 def simulate(
     program: Program,
@@ -120,16 +140,8 @@ def simulate(
         made, found = f"{program.config.name} ({program.config.hash})", f"{config.name} ({config.hash})"
         raise BadProgram(f"the program was made for the build {made} and must not run on {found}; compile it again")
     check(program)
-    times = timeline(program)
-    if inputs is None:
-        return Simulation(program, times)
-    if set(inputs) != set(program.inputs):
-        raise ConfigError(f"inputs must be {list(program.inputs)}, not {list(inputs)}")
-    machine = Machine.of(program)
-    for name, image in inputs.items():
-        _put(name, image, program, machine)
-    run_data(program, times, machine, arithmetic or ExactMatmul())
-    return Simulation(program, times, machine)
+    timed = Simulation(program, timeline(program))
+    return timed if inputs is None else timed.on(inputs, arithmetic)
 
 
 def _put(name: str, image: Integers, program: Program, machine: Machine) -> None:
