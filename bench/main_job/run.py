@@ -23,10 +23,11 @@ from study import Table, errors_of, example, load, show
 
 from silicut import MeasureOptions, PruneOptions, engine, measure, profile_network, prune
 from silicut.compress import Restrictions, log_energy, sp_lamp
+from silicut.flows.label import Label
 from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import LATENCY, Subject, pruning_problem
 from silicut.flows.run_folder import RunFolder
-from silicut.flows.summary import Label, summarise, write_report
+from silicut.flows.summary import summarise, write_report
 from silicut.graph import capture, fold_batch_norm
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, DoesNotFit

@@ -38,7 +38,7 @@ REGISTRIES = {
 ROOMS = "records graph numerics search training compress targets hardware accelerators zoo report flows".split()
 PUBLIC_MODULES = tuple(
     "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
-    "flows.front flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
+    "flows.front flows.label flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
     "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.compiled "
     "flows.simulate report.compilation report.simulation".split()
 )

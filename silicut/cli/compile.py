@@ -40,8 +40,8 @@ def compile(
 ) -> None:
     """Make a program for the GEMM accelerator of an integer network, after a report of what runs where."""
     from silicut.flows.compile import CompileOptions, compile_program, integer_network, name_of, what_runs_where
+    from silicut.flows.label import Label
     from silicut.flows.new_folder import new_folder
-    from silicut.flows.summary import Label
 
     config, chosen = _checked(accelerator, clock, split)
     new_folder(out)

@@ -59,7 +59,8 @@ class _Opened:
 
     def make_one(self, folder: RunFolder, progress: Progress) -> None:
         """Prune to one latency, or to a drop of accuracy, and show what came of it."""
-        from silicut.flows.summary import Label, summarise
+        from silicut.flows.label import Label
+        from silicut.flows.summary import summarise
         from silicut.training import is_first
 
         result = self._pruned(self.asked.latencies[0] if self.asked.latencies else None, folder, progress)
@@ -77,7 +78,7 @@ class _Opened:
     def make_front(self, folder: RunFolder, progress: Progress) -> None:
         """Prune to each of several latencies and show them together."""
         from silicut.flows.front import prune_front
-        from silicut.flows.summary import Label
+        from silicut.flows.label import Label
         from silicut.report.front import front_table
         from silicut.training import is_first
 

@@ -29,9 +29,10 @@ def quantise(asked: QuantiseArguments) -> None:
     """Make an integer network of a trained one, with --train by more training, and count what that costs in accuracy."""
     bits, options = _checked(asked)
     from silicut.cli.subject import open_subject, own_metric
+    from silicut.flows.label import Label
     from silicut.flows.quantise import QONNX, QONNX_FILE, SUMMARY_FILE, new_folder
     from silicut.flows.quantise import quantise as quantise_network
-    from silicut.flows.quantise_summary import Label, summary_of
+    from silicut.flows.quantise_summary import summary_of
 
     new_folder(asked.out)
     if asked.data is None:

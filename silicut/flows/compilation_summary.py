@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from silicut.accelerators.gemm.compile import Compiled, Partition
 from silicut.accelerators.gemm.compile.fused import FusedLayer
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, ProductSchedule, UnitSchedule
 from silicut.accelerators.gemm.program import Unit
 from silicut.accelerators.gemm.program.files import program_hash
-from silicut.flows.summary import Label, versions
+from silicut.flows.label import Label, created, versions
 from silicut.numerics import Convolution2d, IntegerFormat, Linear, QuantisedNetwork
 from silicut.report.compilation import AssignedOperator, Compilation, CompiledLayer
 
@@ -36,7 +35,7 @@ def record_of(compiled: Compiled, quantised: QuantisedNetwork, label: Label, *, 
     return Compilation(
         network=label.network,
         command=label.command,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=created(),
         versions=versions(),
         hashes={
             "integer network": quantised.network.structure_hash,

@@ -13,9 +13,9 @@ from silicut.accelerators.gemm.config import GemmConfig
 from silicut.flows.compilation_summary import assigned, record_of
 from silicut.flows.compiled import CompiledNetwork
 from silicut.flows.estimate import accelerator as configured
+from silicut.flows.label import Label
 from silicut.flows.pixels import noted_normalisation
 from silicut.flows.quantise import SUMMARY_FILE, Quantised
-from silicut.flows.summary import Label
 from silicut.numerics import QuantisedNetwork, load_quantised
 from silicut.numerics.onnx import from_qdq, from_qonnx, is_qonnx
 from silicut.numerics.quantised_files import STRUCTURE_FILE

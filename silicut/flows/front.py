@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 
 from silicut.flows.budget import Budget
+from silicut.flows.label import Label, created, versions
 from silicut.flows.latency import PRUNED
 from silicut.flows.pruning_problem import LATENCY
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import RunFolder
-from silicut.flows.summary import Label, network_size, report_stages, summarise, versions, write_report
+from silicut.flows.summary import network_size, report_stages, summarise, write_report
 from silicut.records import DoesNotFit, NotFaster, ToolMissing, write_atomically
 from silicut.report import summary as report
 from silicut.report.front import Curve, FrontPoint, FrontSummary, front_csv
@@ -135,7 +135,7 @@ def _summary(first: Pruned, points: Sequence[FrontPoint], curves: tuple[Curve, .
     return FrontSummary(
         network=label.network,
         settings=first.measurement.settings,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=created(),
         command=label.command,
         versions=versions(),
         dense_ms=first.profile.dense_ms,

@@ -24,9 +24,10 @@ from silicut.compress.quantisation.on_pixels import check_takes_pixels, on_pixel
 from silicut.compress.quantisation.post_training import Calibrated, Methods, quantise_after_training, with_edges
 from silicut.flows.as_module import as_module, as_training_data
 from silicut.flows.bit_search import measured_sensitivity, searched_bits
+from silicut.flows.label import Label
 from silicut.flows.new_folder import new_folder
 from silicut.flows.pixels import NORMALISATION_FILE, OnNormalised, note_normalisation
-from silicut.flows.quantise_summary import Label, summary_of
+from silicut.flows.quantise_summary import summary_of
 from silicut.flows.stages import Judge, Stage, Stages
 from silicut.graph import Network, capture
 from silicut.numerics import QuantisedModule, QuantisedNetwork, save_quantised

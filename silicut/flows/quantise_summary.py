@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silicut.flows.summary import Label, versions
+from silicut.flows.label import Label, created, versions
 from silicut.records import write_atomically
 from silicut.report import Stage as ReportStage
 from silicut.report.layer_latency import Int8Latency
@@ -17,8 +16,6 @@ from silicut.report.quantisation import QuantisationSummary, QuantisedLayer
 
 if TYPE_CHECKING:
     from silicut.flows.quantise import Quantised, QuantiseOptions
-
-__all__ = ["Label", "summary_of", "write_page"]
 
 _N_BARS = 64
 
@@ -29,7 +26,7 @@ def summary_of(result: Quantised, label: Label, latency: Int8Latency | None = No
     return QuantisationSummary(
         network=label.network,
         command=label.command,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=created(),
         versions=versions(),
         hashes={
             "float network": result.dense.structure_hash,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from silicut.accelerators.gemm.cost.resources import exceeded, exceeded_by_memory, resources
 from silicut.accelerators.gemm.program import Queue
 from silicut.accelerators.gemm.program.files import program_hash
 from silicut.accelerators.gemm.simulate import Activity, LayerUse, Simulation
 from silicut.flows.estimate import part_of
-from silicut.flows.summary import versions
+from silicut.flows.label import created, versions
 from silicut.records import ConfigError
 from silicut.report.compilation import Compilation, CompiledLayer
 from silicut.report.estimate import ResourceEstimate
@@ -66,7 +65,7 @@ def summary_of(
     return SimulationSummary(
         network=name,
         command=circumstances.command,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=created(),
         versions=versions(),
         hashes={"program": program_hash(run.program), "accelerator": config.hash},
         accelerator=config.name,

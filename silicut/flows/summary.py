@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 
 from silicut.compress import FILE_BYTES, MACS, PARAMETERS
 from silicut.flows.diagnosis import Diagnosis
+from silicut.flows.label import Label, created, versions
 from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
@@ -22,22 +20,6 @@ from silicut.report import summary as report
 from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.targets.layers import layers_of
 from silicut.targets.profile import Profile
-from silicut.version import __version__
-
-_PACKAGES = ("torch", "onnxruntime", "onnx", "numpy", "scipy")
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a person calls the run.
-
-    Attributes:
-        network: the network's name.
-        command: what to type to repeat it.
-    """
-
-    network: str
-    command: str
 
 
 def summarise(result: Pruned, label: Label) -> report.RunSummary:
@@ -52,7 +34,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=created(),
         command=label.command,
         versions=versions(),
         hashes={**result.plan.hashes, "plan": result.plan.hash, "pruned weights": result.network.weights_hash},
@@ -107,17 +89,6 @@ def write_report(summary: report.RunSummary, folder: Path) -> None:
 
     summary.save(folder / "summary.json")
     write_atomically(folder / "report.html", render_page(summary).encode())
-
-
-def versions() -> dict[str, str]:
-    """Return the versions on which results depend, by package; absent packages are left out."""
-    found = {"silicut": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _was_predicted(result: Pruned) -> bool:
