@@ -39,13 +39,14 @@ def compile(
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Make a program for the GEMM accelerator of an integer network, after a report of what runs where."""
-    from silicut.flows.compile import CompileOptions, compile_program, integer_network, name_of, what_runs_where
+    from silicut.flows.compile import CompileOptions, compile_program, opened, what_runs_where
     from silicut.flows.label import Label
     from silicut.flows.new_folder import new_folder
 
     config, chosen = _checked(accelerator, clock, split)
     new_folder(out)
-    rows = what_runs_where(integer_network(network))
+    found = opened(network)
+    rows = what_runs_where(found.network)
     if not json:
         from silicut.report.terminal_compilation import partition_view
 
@@ -53,9 +54,7 @@ def compile(
     _check_host(rows, allow_host)
     options = CompileOptions(split=chosen, has_barriers=barriers, allows_host=allow_host)
     with progress_bars(json) as progress:
-        compiled = compile_program(
-            network, config, options, label=Label(name_of(network), typed_command()), progress=progress
-        )
+        compiled = compile_program(found, config, options, label=Label(found.name, typed_command()), progress=progress)
     compiled.save(out)
     if json:
         print_json(compiled.record.to_json())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from silicut.accelerators.gemm.compile import CompileOptions, Partition, compile_network, partition
+from silicut.accelerators.gemm.compile import CompileOptions, compile_network, partition
 from silicut.accelerators.gemm.compile.planning import ProductShape
 from silicut.accelerators.gemm.compile.split import Split
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
@@ -30,8 +31,23 @@ SPLITS = {"best": None, "lut": 1.0, "dsp": 0.0}
 """What a split is called, and the share of filters that the LUT core gets; None for the number that is fastest."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedNetwork:
+    """An integer network with what is known of it.
+
+    Attributes:
+        network: what is compiled.
+        name: what a person calls it.
+        normalisation: what it has folded in, None where it takes what the float network takes.
+    """
+
+    network: QuantisedNetwork
+    name: str = "network"
+    normalisation: Normalisation | None = None
+
+
 def compile_program(
-    network: QuantisedNetwork | Quantised | str | Path,
+    network: OpenedNetwork | QuantisedNetwork | Quantised | str | Path,
     accelerator: str | GemmConfig = "n3h",
     options: CompileOptions | None = None,
     *,
@@ -41,7 +57,8 @@ def compile_program(
     """Compile an integer network for a build of the GEMM accelerator.
 
     Args:
-        network: an integer network, the result of `quantise`, its folder, or the path of a QDQ or QONNX file.
+        network: what `opened` gave, an integer network, the result of `quantise`, its folder, or the path of a QDQ or
+            QONNX file.
         accelerator: the name of a preset, the path of a configuration's JSON file, or a configuration.
         options: split of filters, barriers, whether operators may stay on the host.
         label: what a person calls it.
@@ -54,19 +71,33 @@ def compile_program(
         BadFile: a file is missing or damaged.
     """
     options = options or CompileOptions()
-    quantised = integer_network(network)
+    found = network if isinstance(network, OpenedNetwork) else opened(network)
+    quantised = found.network
     config = accelerator if isinstance(accelerator, GemmConfig) else configured(accelerator)
-    _check_split(options.split, partition(quantised.network))
+    _check_split(options.split, quantised)
     tracker = Tracker(progress, "compile", 1)
     compiled = compile_network(quantised.network, config, options)
     tracker.step(f"{compiled.program.n_instructions:,} instructions")
-    name = label or Label(name_of(network) if isinstance(network, str | Path) else "network", "")
     return CompiledNetwork(
-        normalisation=_normalisation(network),
+        normalisation=found.normalisation,
         program=compiled.program,
-        record=record_of(compiled, quantised, name, has_barriers=options.has_barriers),
+        record=record_of(compiled, quantised, label or Label(found.name, ""), has_barriers=options.has_barriers),
         network=quantised,
     )
+
+
+def opened(network: QuantisedNetwork | Quantised | str | Path) -> OpenedNetwork:
+    """Return an integer network with its name and normalisation from what holds one, as `integer_network` takes it.
+
+    Raises:
+        BadFile: there is no such file or folder, it holds no integer network, or what is noted beside it is damaged.
+        UnsupportedModel: a file's operators have no integer form.
+    """
+    found = integer_network(network)
+    if isinstance(network, str | Path):
+        return OpenedNetwork(network=found, name=name_of(network), normalisation=noted_normalisation(network))
+    normalisation = network.options.normalisation if isinstance(network, Quantised) else None
+    return OpenedNetwork(network=found, normalisation=normalisation)
 
 
 def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> QuantisedNetwork:
@@ -97,13 +128,6 @@ def integer_network(network: QuantisedNetwork | Quantised | str | Path) -> Quant
             f"{path} must be a folder of silicut quantise or a QDQ or QONNX file (.onnx), not a {path.suffix} file"
         )
     return from_qonnx(path) if is_qonnx(path) else from_qdq(path)
-
-
-def _normalisation(network: QuantisedNetwork | Quantised | str | Path) -> Normalisation | None:
-    """Return what an integer network has folded in, None where it takes what the float network takes."""
-    if isinstance(network, Quantised):
-        return network.options.normalisation
-    return None if isinstance(network, QuantisedNetwork) else noted_normalisation(network)
 
 
 def name_of(path: str | Path) -> str:
@@ -157,11 +181,12 @@ def _split_of_file(path: Path) -> dict[str, int]:
     return found
 
 
-def _check_split(split: Split, parts: Partition) -> None:
+def _check_split(split: Split, quantised: QuantisedNetwork) -> None:
     """Refuse numbers for layers that the network lacks."""
-    products = [layer.name for layer in parts.layers if layer.is_product]
-    strange = [] if split is None or callable(split) else [name for name in split if name not in products]
-    if strange:
+    if split is None or callable(split):
+        return
+    products = [layer.name for layer in partition(quantised.network).layers if layer.is_product]
+    if strange := [name for name in split if name not in products]:
         known = products[0] if products else "none"
         raise ConfigError(f"split must name layers with weights, such as {known}, not {', '.join(map(repr, strange))}")
 
