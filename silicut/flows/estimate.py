@@ -72,26 +72,17 @@ def estimate(shapes: Sequence[LayerShape], options: EstimateOptions, name: str =
     if not any(layer.kind is Kind.PRODUCT for layer in work.layers):
         raise ConfigError(f"{name} must have a convolution or a linear layer on images, not none: {_first_of(work)}")
     config, n_lut = options.config, best_splits(work.layers, options.config)
-    found = resources(config)
-    memory = () if options.board is None else exceeded_by_memory(config, options.board)
     return Estimate(
         network=name,
         bits=_bits_text(plan, shapes),
-        accelerator=config.name,
         config_hash=config.hash,
-        clock_hz=config.clock_hz,
         bandwidth_gb_per_s=config.memory.bytes_per_cycle * config.clock_hz / 1e9,
         layers=_layers(work.layers, n_lut, config),
         on_host=work.on_host,
         overlapped_cycles=int(network_bound(work.layers, n_lut, config)),
         any_split_cycles=int(bound_of_any_split(work.layers, config)),
         in_turn_cycles=int(layer_bounds(work.layers, n_lut, config).sum()),
-        resources=tuple(
-            ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items
-        ),
-        resource_model=found.model,
-        part=part_of(options.part),
-        exceeded=exceeded(found, options.part) + memory,
+        **on_part(config, options.part, options.board),
     )
 
 
@@ -122,8 +113,28 @@ def _layers(layers: Sequence[LayerWork], n_lut: NDArray[np.int64], config: GemmC
     )
 
 
-def part_of(part: Part) -> PartEstimate:
-    return PartEstimate(name=part.name, is_recalled=part.is_recalled, **{name: getattr(part, name) for name in AMOUNTS})
+def on_part(config: GemmConfig, part: Part, board: Board | None) -> dict[str, Any]:
+    """Return what reports say of a build on a part: the fields of `OnAccelerator` that do not depend on the network.
+
+    Args:
+        config: with the clock that is assumed.
+        part: that resources are compared with.
+        board: whose memory must carry the traffic; None for the ports at full speed.
+    """
+    found = resources(config)
+    memory = () if board is None else exceeded_by_memory(config, board)
+    return {
+        "accelerator": config.name,
+        "clock_hz": config.clock_hz,
+        "resources": tuple(
+            ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items
+        ),
+        "resource_model": found.model,
+        "part": PartEstimate(
+            name=part.name, is_recalled=part.is_recalled, **{name: getattr(part, name) for name in AMOUNTS}
+        ),
+        "exceeded": exceeded(found, part) + memory,
+    }
 
 
 def _bits_text(plan: BitPlan, shapes: Sequence[LayerShape]) -> str:

@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from silicut.accelerators.gemm.cost.resources import exceeded, exceeded_by_memory, resources
 from silicut.accelerators.gemm.program import Queue
 from silicut.accelerators.gemm.program.files import program_hash
 from silicut.accelerators.gemm.simulate import Activity, LayerUse, Simulation
-from silicut.flows.estimate import part_of
+from silicut.flows.estimate import on_part
 from silicut.flows.label import created, versions
 from silicut.records import ConfigError
 from silicut.report.compilation import Compilation, CompiledLayer
-from silicut.report.estimate import ResourceEstimate
 from silicut.report.published import published_for
 from silicut.report.simulation import ARRAYS, STAGES, SimulatedLayer, SimulationSummary, Span, StageUse
 from silicut.targets.parts import Board, Part, device_table
@@ -60,16 +58,12 @@ def summary_of(
     """
     config, name = run.program.config, record.network if record else "program"
     clock_hz = config.clock_hz if circumstances.clock_mhz is None else circumstances.clock_mhz * 1e6
-    found, part, board = resources(config), circumstances.part, circumstances.board
-    memory = () if board is None else exceeded_by_memory(dataclasses.replace(config, clock_hz=clock_hz), board)
     return SimulationSummary(
         network=name,
         command=circumstances.command,
         created=created(),
         versions=versions(),
         hashes={"program": program_hash(run.program), "accelerator": config.hash},
-        accelerator=config.name,
-        clock_hz=clock_hz,
         bytes_per_cycle=config.memory.bytes_per_cycle,
         cycles=run.cycles,
         n_images=counted[0],
@@ -81,12 +75,7 @@ def summary_of(
         spans=tuple(_spans(run)),
         occupancy={} if run.machine is None else {name: o.peak / o.n_words for name, o in run.occupancy.items()},
         on_host=tuple(f"{row.operator} ({row.kind})" for row in record.on_host) if record else (),
-        resources=tuple(
-            ResourceEstimate(name=item.name, group=item.group, **dataclasses.asdict(item.use)) for item in found.items
-        ),
-        resource_model=found.model,
-        part=part_of(part),
-        exceeded=exceeded(found, part) + memory,
+        **on_part(dataclasses.replace(config, clock_hz=clock_hz), circumstances.part, circumstances.board),
         published=published_for(name, sum(layer.n_macs for layer in run.layers)),
     )
 

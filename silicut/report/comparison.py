@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from silicut.records import Record
+from silicut.report.part import Part
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegerDifference:
+class IntegerDifference(Part):
     """One tensor of two integer executors.
 
     Attributes:
@@ -22,8 +23,6 @@ class IntegerDifference:
         largest: greatest difference.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     tensor: str
     operator: str
     n: int
@@ -35,7 +34,7 @@ class IntegerDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealDifference:
+class RealDifference(Part):
     """One tensor of two executors of which at least one computes in floats.
 
     Attributes:
@@ -48,8 +47,6 @@ class RealDifference:
         largest_steps: the same in steps of the quantised tensor; None where both are floats.
         index: where it is greatest.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     tensor: str
     other: str

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
+from silicut.report.part import Part
 from silicut.targets.engine import EngineSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineSummary:
+class EngineSummary(Part):
     """The network on one of several engines.
 
     Attributes:
@@ -18,8 +18,6 @@ class EngineSummary:
         ratio, ratio_low, ratio_high: pruned over dense, measured together, with the 95 % interval.
         mean_error_frac: of the latency model on fresh random networks.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     settings: EngineSettings
     dense_ms: float
@@ -31,15 +29,13 @@ class EngineSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeBudget:
+class SizeBudget(Part):
     """A budget besides latency.
 
     Attributes:
         name: of what: "parameters", "multiply-accumulates", "file_bytes".
         limit, reached: in units.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     name: str
     limit: float
@@ -52,7 +48,7 @@ class SizeBudget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueSummary:
+class ValueSummary(Part):
     """How a value function did on this network.
 
     Attributes:
@@ -62,15 +58,13 @@ class ValueSummary:
             taken too long.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     name: str
     accuracy_frac: float | None
     rank_correlation: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TriedDrop:
+class TriedDrop(Part):
     """A latency that was tried for a drop of accuracy.
 
     Attributes:
@@ -78,8 +72,6 @@ class TriedDrop:
         drop: lost after the short recovery, as a fraction (or in the user's own unit).
         is_allowed: whether that is little enough.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     limit_frac: float
     drop: float

@@ -84,40 +84,24 @@ class PartEstimate(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate(Record):
-    """What a network would cost.
+class OnAccelerator(Record):
+    """A network on a build of an accelerator: what estimates and simulations have in common.
 
     Attributes:
         network: as it was asked for.
-        bits: of weights and of what layers read, in words.
         accelerator: name of the configuration.
-        config_hash: of the configuration.
         clock_hz: assumed.
-        bandwidth_gb_per_s: of all ports at that clock.
-        layers: in order of execution.
         on_host: operators that the accelerator does not execute; they are counted nowhere.
-        overlapped_cycles: the least that the network takes with these splits where layers overlap.
-        any_split_cycles: the least with any splits.
-        in_turn_cycles: the least with these where each layer begins when the one before has ended.
-        resources: what each user takes.
+        resources: what each user takes of the part.
         resource_model: of the bit-serial array.
         part: what resources are compared with.
         exceeded: one sentence for each amount of which there is too little.
     """
 
-    schema: ClassVar[str] = "estimate/1"
-
     network: str
-    bits: str
     accelerator: str
-    config_hash: str
     clock_hz: float
-    bandwidth_gb_per_s: float
-    layers: tuple[LayerEstimate, ...]
     on_host: tuple[str, ...]
-    overlapped_cycles: int
-    any_split_cycles: int
-    in_turn_cycles: int
     resources: tuple[ResourceEstimate, ...]
     resource_model: str
     part: PartEstimate
@@ -127,11 +111,36 @@ class Estimate(Record):
         """Return the milliseconds of cycles at the assumed clock."""
         return cycles * 1e3 / self.clock_hz
 
+    def total(self, amount: str) -> int:
+        """Return what all users take of one amount, such as "n_luts"."""
+        return sum(getattr(user, amount) for user in self.resources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(OnAccelerator):
+    """What a network would cost.
+
+    Attributes:
+        bits: of weights and of what layers read, in words.
+        config_hash: of the configuration.
+        bandwidth_gb_per_s: of all ports at that clock.
+        layers: in order of execution.
+        overlapped_cycles: the least that the network takes with these splits where layers overlap.
+        any_split_cycles: the least with any splits.
+        in_turn_cycles: the least with these where each layer begins when the one before has ended.
+    """
+
+    schema: ClassVar[str] = "estimate/1"
+
+    bits: str
+    config_hash: str
+    bandwidth_gb_per_s: float
+    layers: tuple[LayerEstimate, ...]
+    overlapped_cycles: int
+    any_split_cycles: int
+    in_turn_cycles: int
+
     @property
     def n_macs(self) -> int:
         """Multiply-accumulates of one inference on the accelerator."""
         return sum(layer.m * layer.k * layer.n for layer in self.layers if layer.kind != "windows")
-
-    def total(self, amount: str) -> int:
-        """Return what all users take of one amount, such as "n_luts"."""
-        return sum(getattr(user, amount) for user in self.resources)

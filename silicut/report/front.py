@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.console import Group
 from rich.text import Text
 
 from silicut.records import ConfigError, Record
 from silicut.report import wording
+from silicut.report.part import Part
 from silicut.report.summary import NetworkSize, Ratio, Stage
 from silicut.report.terminal import add_row, headed_table
 from silicut.targets.engine import EngineSettings
@@ -35,7 +36,7 @@ FRONT_COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontPoint:
+class FrontPoint(Part):
     """One budget of a front.
 
     Attributes:
@@ -52,8 +53,6 @@ class FrontPoint:
         stages: accuracy, dense first.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
     budget: str
     folder: str
     is_met: bool
@@ -68,7 +67,7 @@ class FrontPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class Curve(Part):
     """The concave front of one value function: plans that are best at some price of latency.
 
     Attributes:
@@ -76,8 +75,6 @@ class Curve:
         fracs: predicted latencies as fractions of the dense one, rising.
         values: of the plans, rising.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     value_function: str
     fracs: tuple[float, ...]
@@ -129,11 +126,15 @@ class FrontSummary(Record):
         """How the latencies are known: "measured", or "predicted" for a device elsewhere."""
         return "predicted" if self.settings.is_predicted else "measured"
 
+    @property
+    def how_planned(self) -> str:
+        """What the latency is called that a plan was chosen by, beside `how`."""
+        return "plan" if self.settings.is_predicted else "predicted"
+
 
 def front_table(front: FrontSummary) -> Group:
     """Return one row a budget: measured ratio, value beside its bound, accuracy after each stage; sentences below."""
-    of_plan = "plan" if front.settings.is_predicted else "predicted"
-    table = headed_table("budget", front.how, "95 % interval", of_plan, "value", "at most", *front.stage_names)
+    table = headed_table("budget", front.how, "95 % interval", front.how_planned, "value", "at most", *front.stage_names)
     for point in front.points:
         add_row(table, *_cells(point, front.stage_names))
     where = wording.engine_text(front.settings)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from silicut.records import Record
+from silicut.report.part import Part
 from silicut.targets.engine import EngineSettings
 
 SAME_FRAC = 0.05
@@ -16,15 +17,13 @@ OTHER_LAYER = "(no layer)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerLatency:
+class LayerLatency(Part):
     """One layer, with what is fused into it and the conversions that it needs.
 
     Attributes:
         name: of the layer; "" for what belongs to none.
         float_us, int8_us: measured; 0 where only the other network has it.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     name: str
     float_us: float

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from silicut.records import Record
-from silicut.report.estimate import PartEstimate, ResourceEstimate
+from silicut.report.estimate import OnAccelerator
 from silicut.report.part import Part
 
 STAGES = {
@@ -147,17 +146,14 @@ class PublishedSystem(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulationSummary(Record):
+class SimulationSummary(OnAccelerator):
     """Everything a run of a program found out.
 
     Attributes:
-        network: as it was compiled.
         command: text that repeats the run.
         created: date and time, ISO 8601.
         versions: of packages, by name.
         hashes: of program and build.
-        accelerator: name of the build.
-        clock_hz: assumed.
         bytes_per_cycle: of the memory ports.
         cycles: of one inference.
         n_images: that were run with data, 0 where only times were simulated.
@@ -166,23 +162,15 @@ class SimulationSummary(Record):
         stages: how each spent the run.
         spans: when each stage worked for which layer.
         occupancy: by memory of the chip, the largest share in use at once; empty without data.
-        on_host: operators that the accelerator leaves to the host; their time is counted nowhere.
-        resources: what each user takes of the part.
-        resource_model: of the bit-serial array.
-        part: what resources are compared with.
-        exceeded: one sentence for each amount of which there is too little.
         published: other systems to compare with.
     """
 
     schema: ClassVar[str] = "simulation/1"
 
-    network: str
     command: str
     created: str
     versions: dict[str, str]
     hashes: dict[str, str]
-    accelerator: str
-    clock_hz: float
     bytes_per_cycle: int
     cycles: int
     n_images: int
@@ -191,16 +179,7 @@ class SimulationSummary(Record):
     stages: tuple[StageUse, ...]
     spans: tuple[Span, ...]
     occupancy: dict[str, float]
-    on_host: tuple[str, ...]
-    resources: tuple[ResourceEstimate, ...]
-    resource_model: str
-    part: PartEstimate
-    exceeded: tuple[str, ...]
     published: tuple[PublishedSystem, ...]
-
-    def ms(self, cycles: float) -> float:
-        """Return the milliseconds of cycles at the assumed clock."""
-        return cycles * 1e3 / self.clock_hz
 
     @property
     def total_ms(self) -> float:
@@ -221,7 +200,3 @@ class SimulationSummary(Record):
     def gops(self) -> float:
         """Thousand million operations (two a product) in a second at the assumed clock."""
         return 2 * self.n_macs / self.total_ms / 1e6 if self.cycles else 0.0
-
-    def total(self, amount: str) -> int:
-        """Return what all users take of one amount, such as "n_luts"."""
-        return sum(getattr(user, amount) for user in self.resources)

@@ -7,20 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from silicut.report import wording
-from silicut.report.estimate import Estimate, LayerEstimate
+from silicut.report.estimate import Estimate
+from silicut.report.simulation import STAGES
 from silicut.report.terminal import add_row, headed_table
+from silicut.report.terminal_compilation import bits_text, split_text
 
-_UNITS = {
-    "lut_execute": "LUT array",
-    "lut_window": "LUT windows",
-    "lut_result": "LUT results",
+_UNITS = {stage.replace(".", "_"): words for stage, words in STAGES.items()} | {
+    "vector": STAGES["post"],
     "lut_banks": "LUT accumulators",
-    "dsp_execute": "DSP array",
-    "dsp_window": "DSP windows",
-    "dsp_result": "DSP results",
     "dsp_banks": "DSP accumulators",
-    "vector": "vector unit",
-    "memory": "memory",
 }
 _AMOUNTS = {"n_luts": "LUTs", "n_ffs": "flip-flops", "n_dsps": "DSP slices", "n_bram36": "BRAM36"}
 _GROUPS = {
@@ -66,8 +61,8 @@ def _layers_table(estimate: Estimate) -> Table:
             table,
             layer.name,
             f"{layer.m}x{layer.k}x{layer.n}",
-            f"{layer.w_bits}/{layer.a_bits}" if layer.w_bits else f"-/{layer.a_bits}",
-            _filters(layer),
+            bits_text(layer.w_bits, layer.a_bits),
+            split_text(layer.n_lut, layer.n_dsp) if layer.kind == "product" else "",
             *(f"{number:,}" if number else "" for number in cycles),
             _UNITS[layer.limited_by],
             f"{estimate.ms(layer.cycles):.{decimals}f}",
@@ -79,10 +74,6 @@ def _layers_table(estimate: Estimate) -> Table:
         f"{wording.ms_text(in_turn)}"
     )
     return table
-
-
-def _filters(layer: LayerEstimate) -> str:
-    return f"{layer.n_lut}+{layer.n_dsp}" if layer.kind == "product" else ""
 
 
 def _resource_table(estimate: Estimate) -> Table:
