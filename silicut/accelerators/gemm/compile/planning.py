@@ -280,44 +280,52 @@ def _group_pixels(core: _Core, n_words: int, keeps_lhs: bool) -> int:
 
 
 def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, chunk_tiles: int, keeps_lhs: bool) -> Rings:
-    geometry, buffers = shape.geometry, config.buffers
-    height, out_height = geometry.size[0], geometry.output_size[0]
+    geometry = shape.geometry
     rows = geometry.rows_of_stripe(core.stripe_pixels)
     label = f"{core.unit.label} buffer of {shape.name}"
     words = feature_row_words(core.unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, core.element_bits)
     feature_rows = ring_rows(
         f"the feature {label}",
-        buffers.feature_words,
+        config.buffers.feature_words,
         words,
-        (geometry.n_input_rows(rows), height),
+        (geometry.n_input_rows(rows), geometry.size[0]),
         wants_all=n_chunks > 1 and not keeps_lhs,
     )
     filters = (shape.n_filters, min(chunk_tiles * core.tile_filters, shape.n_filters))
-    slab_chunks, output_rows = output_ring(config, label, shape, (n_chunks, rows), filters)
-    residual_rows = 0
-    if shape.residual_row_words:
-        residual_rows = ring_rows(
-            f"the residual {label}",
-            buffers.residual_words,
-            shape.residual_row_words,
-            (rows, out_height),
-            wants_all=n_chunks > 1,
-        )
-    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
+    return rings_with(feature_rows, config, label, shape, (n_chunks, rows), filters)
 
 
-def output_ring(
-    config: GemmConfig, label: str, shape: ProductShape, need: tuple[int, int], filters: tuple[int, int]
-) -> tuple[int, int]:
-    """Return how many chunks make a slab together, and how many output rows of it are held.
+def rings_with(
+    feature_rows: int, config: GemmConfig, label: str, shape: ProductShape, need: tuple[int, int], filters: tuple[int, int]
+) -> Rings:
+    """Return the rings of a layer whose input rows are known: those of its output and of what it adds.
 
     Args:
+        feature_rows: input rows that are held.
         config: the build.
         label: for messages.
         shape: of the layer.
         need: chunks of the layer, and output rows that are needed at least.
         filters: all, and those of a chunk.
     """
+    n_chunks, rows = need
+    slab_chunks, output_rows = _output_ring(config, label, shape, need, filters)
+    residual_rows = 0
+    if shape.residual_row_words:
+        residual_rows = ring_rows(
+            f"the residual {label}",
+            config.buffers.residual_words,
+            shape.residual_row_words,
+            (rows, shape.geometry.output_size[0]),
+            wants_all=n_chunks > 1,
+        )
+    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
+
+
+def _output_ring(
+    config: GemmConfig, label: str, shape: ProductShape, need: tuple[int, int], filters: tuple[int, int]
+) -> tuple[int, int]:
+    """Return how many chunks make a slab together, and how many output rows of it are held; see `rings_with`."""
     (n_chunks, rows), (out_height, out_width), capacity = need, shape.geometry.output_size, config.buffers.output_words
 
     def words(n_filters: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silicut.accelerators.gemm.compile.planning import ProductShape, feature_row_words, output_ring, ring_rows
+from silicut.accelerators.gemm.compile.planning import ProductShape, feature_row_words, ring_rows, rings_with
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, Rings, UnitSchedule
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program import Unit
@@ -78,7 +78,7 @@ def _plain_rings(
         element_bits: of the feature buffer of the DSP core.
     """
     geometry, buffers = shape.geometry, config.buffers
-    (wanted, n_chunks, chunk_filters), out_height = work, geometry.output_size[0]
+    wanted, n_chunks, chunk_filters = work
     label = f"{unit.label} buffer of {shape.name}"
     words = feature_row_words(unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, element_bits)
     most_words = buffers.feature_words // max(words, 1)
@@ -90,18 +90,7 @@ def _plain_rings(
         (geometry.n_input_rows(rows), geometry.size[0]),
         wants_all=n_chunks > 1,
     )
-    filters = (shape.n_filters, chunk_filters)
-    slab_chunks, output_rows = output_ring(config, label, shape, (n_chunks, 1), filters)
-    residual_rows = 0
-    if shape.residual_row_words:
-        residual_rows = ring_rows(
-            f"the residual {label}",
-            buffers.residual_words,
-            shape.residual_row_words,
-            (1, out_height),
-            wants_all=n_chunks > 1,
-        )
-    return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
+    return rings_with(feature_rows, config, label, shape, (n_chunks, 1), (shape.n_filters, chunk_filters))
 
 
 def plan_pool(config: GemmConfig, shape: ProductShape) -> UnitSchedule:
