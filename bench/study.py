@@ -74,6 +74,17 @@ def markdown(header: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
 
 
+def interval_text(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """Return a difference with its 95 % interval, and that there is none where the interval holds 0.
+
+    Example:
+        >>> interval_text(0.15, -0.06, 0.36)
+        '+0.15 (-0.06 to +0.36): no difference'
+    """
+    verdict = ": no difference" if low <= 0 <= high else ""
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}){verdict}"
+
+
 def conditions() -> dict[str, str]:
     """Return what every row carries: machine, versions, threads, code."""
     code = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,26 +88,24 @@ def _compared(network: Network, config: GemmConfig, options: CompileOptions, see
 
 
 def _random_builds(table: Table, n_pixels: int, n: int) -> None:
-    """Time programs of the networks on builds that fit both of them."""
+    """Time programs of the networks on the first builds that fit both of them."""
     networks = {name: integer_network(name, POLICY, n_pixels, N3H)[0] for name in NETWORKS}
-    for seed in itertools.islice(_fitting(networks), n):
+    seeds, n_fitting = itertools.count(), 0
+    while n_fitting < n:
+        seed = next(seeds)
+        config = _random_build(seed)
+        try:
+            overlapped = {name: compile_network(network, config) for name, network in networks.items()}
+        except DoesNotFit:
+            continue
+        n_fitting += 1
         for name, has_barriers in itertools.product(networks, (True, False)):
             key = {"build": seed, "network": name, "has_barriers": has_barriers, "n_pixels": n_pixels}
             if not table.has(**key):
-                config = _random_build(seed)
-                compiled = compile_network(networks[name], config, CompileOptions(has_barriers=has_barriers))
-                table.add(**key, **_times(compiled, config))
-
-
-def _fitting(networks: dict[str, Network]) -> Iterator[int]:
-    """Yield the seeds of builds for which all networks have a program."""
-    for seed in itertools.count():
-        try:
-            for network in networks.values():
-                compile_network(network, _random_build(seed))
-        except DoesNotFit:
-            continue
-        yield seed
+                made = overlapped[name]
+                if has_barriers:
+                    made = compile_network(networks[name], config, CompileOptions(has_barriers=True))
+                table.add(**key, **_times(made, config))
 
 
 def _random_build(seed: int) -> GemmConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
-from study import markdown, read_rows
+from study import interval_text, markdown, read_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -48,9 +48,8 @@ def percent(text: str | float, digits: int = 1) -> str:
 def difference(of: np.ndarray, to: np.ndarray) -> str:
     """Return the mean difference in points with its 95 % interval; arrays (seeds, images) of right or wrong."""
     each = of.astype(float).mean(0) - to.astype(float).mean(0)
-    mean, half = each.mean(), 1.96 * each.std() / math.sqrt(each.size)
-    verdict = ": no difference" if abs(mean) <= half else ""
-    return f"{100 * mean:+.2f} ({100 * (mean - half):+.2f} to {100 * (mean + half):+.2f}){verdict}"
+    mean, half = 100 * each.mean(), 100 * 1.96 * each.std() / math.sqrt(each.size)
+    return interval_text(mean, mean - half, mean + half)
 
 
 def untrained() -> str:

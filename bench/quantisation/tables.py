@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from study import markdown, read_rows
+from study import interval_text, markdown, read_rows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -80,8 +80,7 @@ def difference(n_gained: int, n_lost: int, n: int) -> str:
     """
     mean = (n_gained - n_lost) / n
     half = 1.96 * math.sqrt(max((n_gained + n_lost) / n - mean**2, 0.0) / n)
-    verdict = ": no difference" if abs(mean) <= half else ""
-    return f"{100 * mean:+.2f} ({100 * (mean - half):+.2f} to {100 * (mean + half):+.2f}){verdict}"
+    return interval_text(100 * mean, 100 * (mean - half), 100 * (mean + half))
 
 
 def _difference(row: Row) -> str:
@@ -90,13 +89,11 @@ def _difference(row: Row) -> str:
 
 def _points(row: Row) -> str:
     """Return the difference of a row that carries its interval, because it is a mean over calibrations."""
-    mean, low, high = (float(row[name]) for name in ("points", "points_low", "points_high"))
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" + (": no difference" if low <= 0 <= high else "")
+    return interval_text(*(float(row[name]) for name in ("points", "points_low", "points_high")))
 
 
 def _loss_difference(row: Row) -> str:
-    change, low, high = (float(row[name]) for name in ("loss_change", "loss_low", "loss_high"))
-    return f"{change:+.4f} ({low:+.4f} to {high:+.4f})" + (": no difference" if low <= 0 <= high else "")
+    return interval_text(*(float(row[name]) for name in ("loss_change", "loss_low", "loss_high")), digits=4)
 
 
 def after_training(rows: Iterable[Row]) -> str:
