@@ -6,8 +6,9 @@ Names are loaded on first use, so that a plan of bits can be read without the so
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from silicut.records.deferred import deferred
 
 if TYPE_CHECKING:
     from silicut.compress.calibrated import learned as learned
@@ -79,9 +80,4 @@ _PLACES = {
 }
 __all__ = list(_PLACES)
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = deferred(__name__, _PLACES)

@@ -1,12 +1,13 @@
 """The network as data, and neutral edits of it. PyTorch is imported only on first use of what needs it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from silicut.graph.blocks import Block, find_blocks, remove_blocks
 from silicut.graph.channels import ChannelGroup, Channels, FrozenChannels, Member
 from silicut.graph.edit import bypass, drop_dead, fold_batch_norm, keep_channels
 from silicut.graph.grouping import find_channels
 from silicut.graph.network import Network, Operator, Ref, Tensor
+from silicut.records.deferred import deferred
 
 if TYPE_CHECKING:
     from silicut.graph.from_onnx import capture_onnx, write_back
@@ -51,11 +52,4 @@ __all__ = [
     "write_back",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch when it is first asked for."""
-    if name not in _DEFERRED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_DEFERRED[name]}"), name)
+__getattr__ = deferred(__name__, _DEFERRED)

@@ -5,7 +5,7 @@ Every executor of an integer network (PyTorch, ONNX Runtime, simulators, RTL) is
 PyTorch is imported only on first use of `IntegerModule` and `QuantisedModule`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from silicut.numerics.accumulators import Bounds, check_accumulator, exact_matmul_type, sum_bounds
 from silicut.numerics.dsp_packing import DSP_PACKINGS, DspPacking
@@ -37,6 +37,7 @@ from silicut.numerics.quantised import QuantisedNetwork
 from silicut.numerics.quantised_files import load_quantised, save_quantised
 from silicut.numerics.rounding import MAX_SHIFT, Overflow, Rounding, fit, round_floats, shift_right
 from silicut.numerics.schema import from_network_operator, to_network_operator
+from silicut.records.deferred import deferred
 
 if TYPE_CHECKING:
     from silicut.numerics.torch_module import IntegerModule, QuantisedModule
@@ -98,11 +99,4 @@ __all__ = [
     "unpack_planes",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch when it is first asked for."""
-    if name not in ("IntegerModule", "QuantisedModule"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from silicut.numerics import torch_module
-
-    return getattr(torch_module, name)
+__getattr__ = deferred(__name__, dict.fromkeys(("IntegerModule", "QuantisedModule"), "torch_module"))

@@ -5,8 +5,9 @@ Names are loaded on first use: figures need matplotlib and the page jinja2 as we
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from silicut.records.deferred import deferred
 
 if TYPE_CHECKING:
     from silicut.report.figures.stacked import stacked_png as stacked_png
@@ -64,8 +65,4 @@ _PLACES = {
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 __all__ = list(_PLACE_OF)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACE_OF[name]}"), name)
+__getattr__ = deferred(__name__, _PLACE_OF)

@@ -5,8 +5,9 @@ Names are loaded on first use, so that importing the room does not import PyTorc
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from silicut.records.deferred import deferred
 
 if TYPE_CHECKING:
     from silicut.zoo.bundled import bundled_names as bundled_names
@@ -36,8 +37,4 @@ _PLACES = {
 }
 __all__ = list(_PLACES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = deferred(__name__, _PLACES)
