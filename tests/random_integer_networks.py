@@ -296,13 +296,18 @@ def random_config(seed: int) -> GemmConfig:
         macs_per_slice_4bit=four,
         macs_per_slice_8bit=two,
     )
-    refresh = number(0, 1)
+    refresh, has_core_ports = number(0, 1), number(0, 2) == 0
+    n_ports = number(1, 3)
     return GemmConfig(
         name=f"random{seed}",
         lut=None if cores == 1 else lut,
         dsp=None if cores == 2 else dsp,
         memory=Memory(
-            n_ports=number(1, 3), latency_cycles=number(0, 60), refresh_every=200 * refresh, refresh_cycles=9 * refresh
+            n_ports=2 * n_ports if has_core_ports else n_ports,
+            latency_cycles=number(0, 60),
+            refresh_every=200 * refresh,
+            refresh_cycles=9 * refresh,
+            has_core_ports=has_core_ports,
         ),
         buffers=Buffers(
             feature_words=number(300, 3000),

@@ -14,7 +14,7 @@ from silicut.flows.label import created, versions
 from silicut.records import ConfigError
 from silicut.report.compilation import Compilation, CompiledLayer
 from silicut.report.published import published_for
-from silicut.report.simulation import ARRAYS, STAGES, SimulatedLayer, SimulationSummary, Span, StageUse
+from silicut.report.simulation import ARRAYS, MEMORY_STAGES, STAGES, SimulatedLayer, SimulationSummary, Span, StageUse
 from silicut.targets.parts import Board, Part, device_table
 
 _N_SPANS = 400  # gaps below this part of the run are drawn over
@@ -137,7 +137,8 @@ def _spans(run: Simulation) -> Iterator[Span]:
 
 def _work(run: Simulation, stage: str) -> Iterator[Activity]:
     """Yield what a stage does besides taking registers and tokens, which later layers may do long before their work."""
-    queue = Queue(stage.replace("execute", "compute").replace("result", "compute"))
+    is_memory = stage in MEMORY_STAGES
+    queue = Queue.MEMORY if is_memory else Queue(stage.replace("execute", "compute").replace("result", "compute"))
     instructions = run.program.of(queue)
     for done in run.times.activities[stage]:
         kind = instructions[done.number].mnemonic
@@ -147,4 +148,4 @@ def _work(run: Simulation, stage: str) -> Iterator[Activity]:
 
 def _worked_until(stage: str, done: Activity) -> int:
     """Return until when a stage is taken: data of the memory arrive later than the next transfer may begin."""
-    return done.start + done.busy if stage == "memory" else done.end
+    return done.start + done.busy if stage in MEMORY_STAGES else done.end

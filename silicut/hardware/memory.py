@@ -1,4 +1,4 @@
-"""Time of an external memory: beats of a fixed width, pauses for refresh, latency that overlaps with what follows."""
+"""Time of an external memory: beats of a fixed width, and pauses for refresh."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ from dataclasses import dataclass
 
 @dataclass
 class MemoryClock:
-    """Counts beats over a run.
+    """Counts the beats of a port, or of ports that are used together, over a run.
 
     Attributes:
-        words_per_beat: words of 64 bits that one cycle carries.
         refresh_every: beats after which the memory pauses; 0 for never.
         refresh_cycles: length of a pause.
         n_beats: how many have passed since the last pause.
 
     Example:
-        >>> clock = MemoryClock(words_per_beat=2, refresh_every=10, refresh_cycles=3)
-        >>> [clock.transfer_cycles(15) for _ in range(3)]
+        >>> clock = MemoryClock(refresh_every=10, refresh_cycles=3)
+        >>> [clock.cycles(8) for _ in range(3)]
         [8, 11, 11]
     """
 
-    words_per_beat: int
     refresh_every: int = 0
     refresh_cycles: int = 0
     n_beats: int = 0
 
-    def transfer_cycles(self, n_words: int) -> int:
-        """Return how long a transfer of some words keeps the port: its beats, and a pause whenever one is due."""
-        beats = -(-n_words // self.words_per_beat)
+    def cycles(self, n_beats: int) -> int:
+        """Return how long some beats take, with a pause whenever one is due."""
         if not self.refresh_every:
-            return beats
-        n_pauses, self.n_beats = divmod(self.n_beats + beats, self.refresh_every)
-        return beats + n_pauses * self.refresh_cycles
+            return n_beats
+        n_pauses, self.n_beats = divmod(self.n_beats + n_beats, self.refresh_every)
+        return n_beats + n_pauses * self.refresh_cycles

@@ -20,8 +20,12 @@ STAGES = {
     "dsp.execute": "DSP array",
     "dsp.result": "DSP results",
     "post": "vector unit",
+    "memory.dsp": "memory, DSP ports",
 }
 """The stages of the machine, and what they are called."""
+
+MEMORY_STAGES = ("memory", "memory.dsp")
+"""The stages that move data: all ports, or those of the LUT core and those of the DSP core."""
 
 ARRAYS = ("lut.execute", "dsp.execute")
 """The stages that multiply."""
@@ -109,7 +113,7 @@ class SimulatedLayer(Part):
     @property
     def occupied_cycles(self) -> int:
         """The cycles that its products or its transfers take, whichever are more: both roofs bound operations in these."""
-        return max(self.array_cycles, self.busy.get("memory", 0))
+        return max(self.array_cycles, *(self.busy.get(stage, 0) for stage in MEMORY_STAGES))
 
     @property
     def ops_per_byte(self) -> float | None:

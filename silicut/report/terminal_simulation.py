@@ -111,7 +111,12 @@ def waited_for(reason: str) -> str:
     return f"{_RESOURCES[resource]} {'to come' if state == 'filled' else 'to be free'}"
 
 
-_REASONS = {"accumulators": "a free accumulator", "sums": "finished sums", "barrier": "the other queues"}
+_REASONS = {
+    "accumulators": "a free accumulator",
+    "sums": "finished sums",
+    "barrier": "the other queues",
+    "ports": "the other ports",
+}
 _RESOURCES = {
     "rows": "input rows",
     "weights": "weights",

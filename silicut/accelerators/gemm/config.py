@@ -130,7 +130,10 @@ class Memory:
     """The port to DRAM. All transfers go through one queue in the order of the program.
 
     Attributes:
-        n_ports: 64-bit ports, used together.
+        n_ports: 64-bit ports.
+        has_core_ports: whether half of the ports belong to each core, so that what only one core gets or makes moves beside
+            what the other does; what both get, and what the unit for vectors does, takes all ports. Otherwise every
+            transfer takes all ports.
         latency_cycles: from a read's issue to its first word.
         refresh_every: beats after which the memory pauses; 0 for never.
         refresh_cycles: length of a pause.
@@ -140,16 +143,24 @@ class Memory:
     latency_cycles: int = 32
     refresh_every: int = 0
     refresh_cycles: int = 0
+    has_core_ports: bool = False
 
     @property
     def bytes_per_cycle(self) -> int:
-        """What one beat carries."""
+        """What one beat of all ports carries."""
         return 8 * self.n_ports
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Ports that are always used together: all of them, or those of the LUT core and those of the DSP core."""
+        return (self.n_ports // 2,) * 2 if self.has_core_ports else (self.n_ports,)
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong."""
         yield from _too_small(self, "memory", ("n_ports",))
         yield from _too_small(self, "memory", ("latency_cycles", "refresh_every", "refresh_cycles"), least=0)
+        if self.has_core_ports and self.n_ports % 2:
+            yield f"memory.n_ports must be even where each core has its own, not {self.n_ports}"
         if bool(self.refresh_every) != bool(self.refresh_cycles):
             yield "memory.refresh_every and refresh_cycles must both be 0 or both be positive"
 

@@ -48,6 +48,10 @@ def test_two_filters_at_once_halve_the_cycles_of_a_word(bits, macs, cycles):
             "memory.n_ports must be at least 1, not 0; "
             "memory.refresh_every and refresh_cycles must both be 0 or both be positive",
         ),
+        (
+            {"memory": Memory(n_ports=3, has_core_ports=True)},
+            "memory.n_ports must be even where each core has its own, not 3",
+        ),
         ({"clock_hz": 0.0, "n_lanes": 0}, "n_lanes must be at least 1, not 0; clock_hz must be positive, not 0.0"),
     ],
 )

@@ -47,6 +47,27 @@ def test_two_ports_carry_two_words_and_refresh_pauses():
     assert spans(times, "memory") == [(0, 6), (6, 6 + 1 + 6 + 5), (18, 20)]
 
 
+def test_each_core_may_move_through_ports_of_its_own():
+    memory = dataclasses.replace(TINY.memory, n_ports=2, has_core_ports=True)
+    text = """
+    [memory]
+    store unit=0 n_words=20
+    store unit=1 n_words=5
+    load_table unit=1 n_entries=6
+    load_rows n_words=4 bits=4 to_dsp=1
+    load_rows n_words=8 bits=4 to_lut=1 to_dsp=1
+    load_residual n_words=3 to_post=1
+    """
+    times = times_of(text, dataclasses.replace(TINY, memory=memory))
+    # the second store is dispatched a cycle later, the table behind it; rows wait for all stores; both ports carry two words
+    assert spans(times, "memory") == [(0, 21), (26, 31 + LATENCY), (31, 34 + LATENCY)]
+    assert spans(times, "memory.dsp") == [
+        (1, 7), (7, 14 + LATENCY), (21, 26 + LATENCY), (26, 31 + LATENCY), (31, 34 + LATENCY)
+    ]  # fmt: skip
+    waits = [(done.wait, done.wait_for) for done in times.activities["memory.dsp"]]
+    assert waits == [(1, "ports"), (0, ""), (7, "ports"), (0, ""), (0, "")]
+
+
 def test_a_window_unit_waits_for_its_rows():
     text = """
     [memory]

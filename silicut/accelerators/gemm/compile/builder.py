@@ -11,7 +11,7 @@ from silicut.accelerators.gemm.compile.memory_image import MemoryImage
 from silicut.accelerators.gemm.compile.order import Effort
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program import Queue, Resource, Sync, Unit
-from silicut.accelerators.gemm.program.transfers import moved_words
+from silicut.accelerators.gemm.program.transfers import beats_of
 from silicut.hardware import Instruction
 
 WINDOW_QUEUES = {Unit.LUT: Queue.LUT_WINDOW, Unit.DSP: Queue.DSP_WINDOW, Unit.POST: Queue.POST}
@@ -109,8 +109,7 @@ class Builder:
         """Append a transfer of MEMORY."""
         instruction = kind(queue=Queue.MEMORY, layer=self.layer, **fields)
         job = self.sequence.add(instruction, accesses, stream)
-        beats = -(-moved_words(instruction, self.config) // self.config.memory.n_ports)
-        self.efforts[job] = Effort(execute=beats)
+        self.efforts[job] = Effort(execute=beats_of(instruction, self.config))
         return job
 
     def move_table(self, kind: type[Instruction], unit: Unit, accesses: Sequence[Access], **fields: Any) -> None:

@@ -19,6 +19,7 @@ from silicut.accelerators.gemm.compile.tokens import with_tokens
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program import Barrier, Layer, LoadInstructions, Program, Queue, Unit
 from silicut.accelerators.gemm.program.queues import UNIT_OF
+from silicut.accelerators.gemm.program.transfers import beats_of
 from silicut.graph import Network
 from silicut.numerics import Convolution2d, Linear
 from silicut.records import UnsupportedModel
@@ -111,7 +112,7 @@ def _emit_layer(builder: Builder, compiler: LayerCompiler, layer: FusedLayer) ->
     compiler.emit(layer)
     n_words = (len(builder.sequence.jobs) - first + 1) * _INSTRUCTION_WORDS
     fetch.instruction = replace(fetch.instruction, n_words=n_words)  # type: ignore[call-arg]
-    builder.efforts[fetch] = Effort(execute=-(-n_words // builder.config.memory.n_ports))
+    builder.efforts[fetch] = Effort(execute=beats_of(fetch.instruction, builder.config))
 
 
 def _in_order(builder: Builder, bounds: Sequence[int], has_barriers: bool) -> dict[Queue, tuple[Job, ...]]:

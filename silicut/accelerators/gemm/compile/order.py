@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from silicut.accelerators.gemm.compile.jobs import Dependence, Job, Memory, Stage
 from silicut.accelerators.gemm.config import RESULT_LATENCY_CYCLES, GemmConfig
-from silicut.accelerators.gemm.program import Queue, Store
+from silicut.accelerators.gemm.program import LoadResidual, LoadRows, Queue, Store
+from silicut.accelerators.gemm.program.transfers import groups_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class _Scheduler:
         self.ends: dict[Job, _Ends] = {}
         self.streams: dict[str, deque[Job]] = defaultdict(deque)
         self.cores = {Queue.LUT_COMPUTE: config.lut, Queue.DSP_COMPUTE: config.dsp}
+        self.ports_free = [0] * len(config.memory.groups)
+        self.stored = 0
 
     def run(self, jobs: list[Job]) -> dict[Queue, list[Job]]:
         self.own = set(jobs)
@@ -104,22 +107,33 @@ class _Scheduler:
     def _next(self) -> Job:
         best: tuple[int, int] | None = None
         chosen = None
-        free = self.clocks[Queue.MEMORY].free
         for stream in self.streams.values():
             if not stream:
                 continue
-            ready = self._ready(stream[0], *Stage)
-            if ready is not None and (best is None or (max(ready, free), stream[0].index) < best):
-                best, chosen = (max(ready, free), stream[0].index), stream
+            start = self._start(stream[0])
+            if start is not None and (best is None or (start, stream[0].index) < best):
+                best, chosen = (start, stream[0].index), stream
         assert chosen is not None, "no job of memory can start"
         return chosen.popleft()
 
+    def _start(self, job: Job) -> int | None:
+        """Return when a transfer can start, None if that is not yet known."""
+        ready = self._ready(job, *Stage)
+        if ready is None:
+            return None
+        ports = max((self.ports_free[group] for group in groups_of(job.instruction, self.config)), default=0)
+        stored = self.stored if isinstance(job.instruction, LoadRows | LoadResidual) else 0
+        return max(self.clocks[Queue.MEMORY].free, ready, ports, stored)
+
     def _issue(self, job: Job) -> None:
-        clock = self.clocks[Queue.MEMORY]
-        start = max(clock.free, self._ready(job, *Stage) or 0)
-        clock.free = start + 1 + self.efforts[job].execute
-        arrival = clock.free + self.config.memory.latency_cycles
-        self.ends[job] = _Ends(clock.free, arrival)
+        clock, start, groups = self.clocks[Queue.MEMORY], self._start(job) or 0, groups_of(job.instruction, self.config)
+        end = start + 1 + self.efforts[job].execute
+        clock.free = end if len(self.ports_free) == 1 else start + 1
+        for group in groups:
+            self.ports_free[group] = end
+        if isinstance(job.instruction, Store):
+            self.stored = max(self.stored, end)
+        self.ends[job] = _Ends(end, end + self.config.memory.latency_cycles)
         clock.done.append(job)
 
     def _advance(self) -> None:

@@ -10,7 +10,8 @@ counts round down where a compiler may choose, so the bound is never above the e
     result        m ceil(n / lanes)
     banks         (execute + result + tiles * latency) / banks of accumulators: a tile waits until one of them is free
     vector unit   m ceil(n / lanes) taps
-    memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses
+    memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses;
+                  where each core has ports of its own, weights through these
 
 Sizes and machines are columns of numbers that broadcast: an array of layers along the last axis, one of splits or of
 machines before it. Cycles are float64, exact below 2^53, and infinite where a core that has filters is not there.
@@ -134,6 +135,7 @@ def _machine(config: GemmConfig) -> dict[str, int]:
         "lanes": config.n_lanes,
         "fill_bits": config.fill_bits,
         "beat_bits": 8 * memory.bytes_per_cycle,
+        "n_port_groups": len(memory.groups),
         "refresh_every": memory.refresh_every,
         "refresh_cycles": memory.refresh_cycles,
     }
@@ -246,8 +248,11 @@ def _depthwise(layers: Any, machine: Any) -> dict[str, Any]:
 
 
 def _memory(layers: Any, n_lut: Any, n_dsp: Any, machine: Any) -> Any:
-    words = _feature_words(layers) + _output_words(layers) + _weight_words(layers, n_lut, n_dsp, machine)
+    rest, weights = _feature_words(layers) + _output_words(layers), _weight_bits(layers, n_lut, n_dsp, machine)
+    words = rest + _ceil(weights[0] + weights[1], _WORD_BITS) + np.where(layers.is_windows, 0, layers.out_channels)
     beats = _ceil(words * _WORD_BITS, machine.beat_bits)
+    own_beats = (rest * _WORD_BITS + machine.n_port_groups * np.maximum(*weights)) // machine.beat_bits
+    beats = np.maximum(beats, np.where(machine.n_port_groups > 1, own_beats, 0))
     pauses = np.where(machine.refresh_every > 0, beats // np.maximum(machine.refresh_every, 1), 0)
     return beats + pauses * machine.refresh_cycles
 
@@ -265,13 +270,12 @@ def _output_words(layers: Any) -> Any:
     return granules * (layers.out_bits + layers.copy_bits + layers.added_bits)
 
 
-def _weight_words(layers: Any, n_lut: Any, n_dsp: Any, machine: Any) -> Any:
-    """Return the words of weights, padded to the words of the banks, and of the table's entries."""
+def _weight_bits(layers: Any, n_lut: Any, n_dsp: Any, machine: Any) -> tuple[Any, Any]:
+    """Return the bits of weights of either core, padded to the words of the banks."""
     with np.errstate(invalid="ignore"):
         lut_bits = n_lut * np.where(n_lut > 0, _ceil(layers.k, machine.lut_word) * machine.lut_word * layers.w_bits, 0)
         word_inputs = machine.dsp_word_bits // layers.dsp_bits
         dsp_bits = n_dsp * np.where(n_dsp > 0, _ceil(layers.k, word_inputs) * machine.dsp_word_bits, 0)
     on_dsp = layers.is_depthwise & (machine.dsp_rows > 0)
     depthwise = layers.out_channels * layers.kernel_height * layers.kernel_width * layers.dsp_bits * on_dsp
-    entries = np.where(layers.is_windows, 0, layers.out_channels)
-    return _ceil(np.nan_to_num(lut_bits + dsp_bits) + depthwise, _WORD_BITS) + entries
+    return np.nan_to_num(lut_bits), np.nan_to_num(dsp_bits) + depthwise

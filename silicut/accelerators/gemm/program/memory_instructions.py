@@ -4,6 +4,12 @@ Addresses in DRAM count words of 64 bits. A transfer of W words takes ceil(W / n
 refresh_cycles whenever refresh_every beats have passed since the last one, counted over the whole run. The data of a load
 have arrived `latency_cycles` after the queue is free for the next instruction; only then its tokens are sent. A store sends
 its tokens when the queue is free.
+
+Where each core has ports of its own, an instruction goes through those of the only core that it is for, or through all. It
+waits at the head of the queue until they are free, and for dispatch alone leaves the queue to the next one; what is said of
+the queue above then holds of its ports, whose beats are counted apart (of several the longest pause counts). Rows are not
+loaded before the stores in front of them have ended; a word that may still be loaded through other ports must not be
+overwritten. A `sync` takes no port; its tokens are sent latency_cycles after all ports are free of what stands before it.
 """
 
 from __future__ import annotations

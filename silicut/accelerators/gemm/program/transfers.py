@@ -11,6 +11,7 @@ from silicut.accelerators.gemm.program.memory_instructions import (
     LoadTable,
     LoadWeights,
     Store,
+    Sync,
 )
 from silicut.accelerators.gemm.program.queues import Unit
 from silicut.hardware import Instruction
@@ -53,6 +54,33 @@ def bank_bits(unit: Unit, config: GemmConfig) -> int:
 def line_words(instruction: LoadWeights, config: GemmConfig) -> int:
     """Return the words of a line: one address of the first banks, padded to whole words."""
     return -(-instruction.n_banks * bank_bits(Unit(instruction.unit), config) // 64)
+
+
+def groups_of(instruction: Instruction, config: GemmConfig) -> tuple[int, ...]:
+    """Return the groups of ports, by number, that an instruction of MEMORY goes through; see `Memory.groups`.
+
+    Where each core has its ports, these are its own for what it alone gets or makes, and both groups for everything else.
+    A `sync` goes through none.
+    """
+    every = tuple(range(len(config.memory.groups)))
+    if len(every) == 1:
+        return every
+    match instruction:
+        case LoadRows() | LoadResidual():
+            units = [unit for unit, _ in instruction.targets]
+        case LoadWeights() | LoadTable() | LoadLookup() | Store():
+            units = [Unit(instruction.unit)]
+        case Sync():
+            return ()
+        case _:
+            return every
+    return (int(units[0]),) if len(units) == 1 and units[0] is not Unit.POST else every
+
+
+def beats_of(instruction: Instruction, config: GemmConfig) -> int:
+    """Return the beats of a transfer through its ports."""
+    n_ports = sum(config.memory.groups[group] for group in groups_of(instruction, config))
+    return -(-moved_words(instruction, config) // n_ports) if n_ports else 0
 
 
 def moved_words(instruction: Instruction, config: GemmConfig) -> int:

@@ -3,7 +3,9 @@
 An instruction is dispatched when its queue is free and its tokens are there, so all times follow from one another by
 maximum and sum; they are the same in whatever order they are computed. The stages of a run:
 
-    memory   lut.window  lut.execute  lut.result   dsp.window  dsp.execute  dsp.result   post
+    memory   lut.window  lut.execute  lut.result   dsp.window  dsp.execute  dsp.result   post   memory.dsp
+
+The last is there where each core has ports of its own: those of the DSP core; "memory" then are those of the LUT core.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ from silicut.accelerators.gemm.simulate.channels import Channels
 from silicut.hardware import Instruction
 from silicut.records import BadProgram
 
-STAGES = ("memory", "lut.window", "lut.execute", "lut.result", "dsp.window", "dsp.execute", "dsp.result", "post")
+MEMORY_STAGES = ("memory", "memory.dsp")
+"""The stages of MEMORY, one a group of ports."""
+
+STAGES = (
+    "memory", "lut.window", "lut.execute", "lut.result", "dsp.window", "dsp.execute", "dsp.result", "post", "memory.dsp",
+)  # fmt: skip
 """All stages."""
 
 
@@ -121,12 +128,12 @@ def timeline(program: Program) -> Timeline:
         BadProgram: queues wait for tokens that never come, or a channel holds more tokens than it can.
     """
     from silicut.accelerators.gemm.simulate.compute_process import ComputeProcess
+    from silicut.accelerators.gemm.simulate.memory_process import MemoryProcess
     from silicut.accelerators.gemm.simulate.simple_process import SimpleProcess
 
     run = Run(program)
-    processes: dict[Queue, Process] = {
-        queue: (ComputeProcess if queue in COMPUTE_QUEUES else SimpleProcess)(run, queue) for queue in Queue
-    }
+    kinds = dict.fromkeys(COMPUTE_QUEUES, ComputeProcess) | {Queue.MEMORY: MemoryProcess}
+    processes: dict[Queue, Process] = {queue: kinds.get(queue, SimpleProcess)(run, queue) for queue in Queue}
     while any(process.advance() for process in processes.values()):
         pass
     _require_end(program, processes)

@@ -24,9 +24,10 @@ def random_config(rng):
         lhs_depth=pick(256, 1024, 2048), rhs_depth=pick(256, 512, 4096), macs_per_slice_4bit=pick(2, 4),
         macs_per_slice_8bit=pick(1, 2), n_accumulator_banks=pick(2, 3, 8),
     )  # fmt: skip
-    every = pick(0, 13, 100)
+    every, n_ports = pick(0, 13, 100), pick(1, 2, 3, 4)
     memory = Memory(
-        n_ports=pick(1, 2, 3, 4),
+        n_ports=n_ports,
+        has_core_ports=n_ports % 2 == 0 and bool(pick(0, 1)),
         latency_cycles=pick(0, 8, 33),
         refresh_every=every,
         refresh_cycles=pick(1, 7) if every else 0,

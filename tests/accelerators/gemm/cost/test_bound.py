@@ -42,7 +42,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
     per_tap = layer.in_channels // layer.n_groups
     k = per_tap * layer.kernel_height * layer.kernel_width
     runs = [k] if layer.may_be_unrolled else [per_tap * layer.kernel_width] * layer.kernel_height
-    words = 0
+    bits = {"lut": 0, "dsp": 0}  # of weights
     if filters["lut"]:
         if lut is None:
             return dict.fromkeys(UNITS, math.inf)
@@ -51,7 +51,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
                 tiles["lut"] += 1
                 found["lut_execute"] += len(parts(k, lut.word_bits)) * layer.a_bits * layer.w_bits
         found["lut_window"] = n_pixels * layer.a_bits * sum(len(parts(run, config.fill_bits)) for run in runs)
-        words += filters["lut"] * len(parts(k, lut.word_bits)) * lut.word_bits * layer.w_bits
+        bits["lut"] = filters["lut"] * len(parts(k, lut.word_bits)) * lut.word_bits * layer.w_bits
     if filters["dsp"]:
         if dsp is None:
             return dict.fromkeys(UNITS, math.inf)
@@ -60,7 +60,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
                 tiles["dsp"] += 1
                 found["dsp_execute"] += len(parts(k, dsp.n_word_inputs(layer.dsp_bits))) * dsp.n_tile_cycles(layer.dsp_bits)
         found["dsp_window"] = n_pixels * sum(len(parts(run * layer.dsp_bits, config.fill_bits)) for run in runs)
-        words += filters["dsp"] * len(parts(k, dsp.n_word_inputs(layer.dsp_bits))) * 8 * dsp.n_inputs
+        bits["dsp"] = filters["dsp"] * len(parts(k, dsp.n_word_inputs(layer.dsp_bits))) * 8 * dsp.n_inputs
     for core, n in filters.items():
         found[f"{core}_result"] = n_pixels * len(parts(n, lanes))
     if layer.kind is Kind.DEPTHWISE and dsp is not None:
@@ -72,20 +72,22 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         fills = len(parts(layer.out_channels * layer.dsp_bits, config.fill_bits))
         found["dsp_window"] = layer.out_height * columns * layer.kernel_height * fills
         found["dsp_result"] = n_pixels * len(parts(layer.out_channels, lanes))
-        words += layer.out_channels * layer.kernel_height * layer.kernel_width * layer.dsp_bits
+        bits["dsp"] = layer.out_channels * layer.kernel_height * layer.kernel_width * layer.dsp_bits
     for name, core in (("lut", lut), ("dsp", dsp)):
         latency, n_banks = (tiles[name] * core.latency_cycles, core.n_accumulator_banks) if core else (0, 1)
         found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // n_banks
     if layer.kind is Kind.WINDOWS:
         found["vector"] = n_pixels * len(parts(layer.out_channels, lanes)) * layer.kernel_height * layer.kernel_width
-    words = math.ceil(words / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)
+    words = math.ceil(sum(bits.values()) / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)
     row = layer.in_width * layer.in_channels
     granules = layer.n_rows_read * len(parts(row, 64))
     if layer.may_be_unrolled:
         granules = min(granules, layer.out_height * len(parts(row * layer.kernel_height, 64)))
     stored = layer.out_height * len(parts(layer.out_width * layer.out_channels, 64))
-    words += granules * layer.a_bits + stored * (layer.out_bits + layer.copy_bits + layer.added_bits)
-    beats = math.ceil(words / config.memory.n_ports)
+    features = granules * layer.a_bits + stored * (layer.out_bits + layer.copy_bits + layer.added_bits)
+    beats = math.ceil((words + features) / config.memory.n_ports)
+    if config.memory.has_core_ports:
+        beats = max(beats, (64 * features + 2 * max(bits.values())) // (64 * config.memory.n_ports))
     every = config.memory.refresh_every
     found["memory"] = beats + (beats // every if every else 0) * config.memory.refresh_cycles
     return found

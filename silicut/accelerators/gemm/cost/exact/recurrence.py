@@ -2,7 +2,7 @@
 
     start  = max(end of the job before, what it waits for)
     end    = start + 1 + cycles                                             window units and vector unit
-    end    = start + 1 + beats + pauses;  a load's data = end + latency      memory
+    end    = start + 1 + beats + pauses;  a load's data = end + latency      memory, start not before its ports are free
     X[i]   = max(X[i-1], R[i-banks]) + execute[i]                            cores, tile by tile
     R[i]   = max(R[i-1], X[i] + latency, residual and room for output) + result[i]
 
@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from silicut.accelerators.gemm.compile.jobs import Job
+from silicut.accelerators.gemm.compile.jobs import Job, Memory
 from silicut.accelerators.gemm.compile.schedule import LayerSchedule
 from silicut.accelerators.gemm.config import RESULT_LATENCY_CYCLES, GemmConfig
 from silicut.accelerators.gemm.cost.exact.durations import Busy, Duration, Tiles, durations
 from silicut.accelerators.gemm.cost.exact.waits import Wait, resource_of, waits
-from silicut.accelerators.gemm.program import Queue, Resource, Store
+from silicut.accelerators.gemm.program import LoadResidual, LoadRows, Queue, Resource, Store, Sync, Unit
 
 _OF_RESULTS = (Resource.RESIDUAL, Resource.OUTPUT)
 
@@ -90,7 +90,10 @@ class _Recurrence:
             if core is not None:
                 self.lines[queue].r.extend([0] * core.n_accumulator_banks)
         self.barriers: list[int] = []
-        self.beats = 0  # since the last pause of the memory
+        memory = config.memory
+        self.port_free = [0] * (2 if memory.has_core_ports else 1)
+        self.port_beats = [0] * len(self.port_free)  # since its last pause
+        self.stored = 0  # when the last store has ended
 
     def run(self) -> ExactTime:
         while any(len(self.lines[queue].ends) < len(jobs) for queue, jobs in self.queues.items()):
@@ -137,17 +140,44 @@ class _Recurrence:
         return (line.results if wait.resource in _OF_RESULTS else line.ends)[wait.place]
 
     def _transfer(self, line: _Line, job: Job, found: Sequence[Wait]) -> None:
-        own = resource_of(job)
+        own, ports = resource_of(job), self._ports(job)
         for resource in sorted({wait.resource for wait in found} - {own}):
             line.free = max(line.free, self._latest([wait for wait in found if wait.resource is resource])) + 1
         start = max(line.free, self._latest([wait for wait in found if wait.resource is own]))
-        length, memory = self.lengths[Queue.MEMORY][len(line.ends)], self.config.memory
+        start = max([start, *(self.port_free[port] for port in ports)])
+        if isinstance(job.instruction, LoadRows | LoadResidual):
+            start = max(start, self.stored)
+        end = start + 1 + self._beats(self.lengths[Queue.MEMORY][len(line.ends)], ports)
+        for port in ports:
+            self.port_free[port] = end
+        is_store = isinstance(job.instruction, Store)
+        self.stored = max(self.stored, end) if is_store else self.stored
+        if not ports:  # a sync: its token comes behind all data
+            end = max(end, *self.port_free)
+        line.done(end, end if is_store else end + self.config.memory.latency_cycles)
+        if len(self.port_free) > 1:
+            line.free = start + 1
+
+    def _ports(self, job: Job) -> Sequence[int]:
+        """Return the ports that a transfer takes, by number: what concerns one core alone takes that core's."""
+        units = {access.unit for access in job.accesses if access.memory is not Memory.DRAM}
+        if len(self.port_free) == 1:
+            return [0]
+        if isinstance(job.instruction, Sync):
+            return []
+        return [int(*units)] if units in ({Unit.LUT}, {Unit.DSP}) else [0, 1]
+
+    def _beats(self, length: Duration, ports: Sequence[int]) -> int:
+        """Return how long a transfer lasts, with the longest pause of its ports."""
         assert isinstance(length, Busy)
-        beats, pauses = -(-length.cycles // memory.n_ports), 0
-        if memory.refresh_every:
-            pauses, self.beats = divmod(self.beats + beats, memory.refresh_every)
-        end = start + 1 + beats + pauses * memory.refresh_cycles
-        line.done(end, end if isinstance(job.instruction, Store) else end + memory.latency_cycles)
+        memory = self.config.memory
+        beats = -(-length.cycles // max(1, memory.n_ports // len(self.port_free) * len(ports)))
+        pauses = [0]
+        for port in ports:
+            if memory.refresh_every:
+                n, self.port_beats[port] = divmod(self.port_beats[port] + beats, memory.refresh_every)
+                pauses.append(n)
+        return beats + max(pauses) * memory.refresh_cycles
 
     def _multiply(self, line: _Line, tiles: Tiles, found: Sequence[Wait], queue: Queue) -> None:
         core = self.config.lut if queue is Queue.LUT_COMPUTE else self.config.dsp
