@@ -5,6 +5,8 @@ No solver sees a network; values and costs are tables over one to three variable
 
 from silicut.search.cheapest import cheapest, cheapest_better
 from silicut.search.hull import Hull, HullPoint, hull
+from silicut.search.neighbourhood import Neighbourhood
+from silicut.search.outcome import Objective, Outcome, Search
 from silicut.search.pareto import Front, Pruning, pareto_front
 from silicut.search.problem import (
     Cost,
@@ -21,6 +23,7 @@ from silicut.search.problem import (
 from silicut.search.simplify import drop_dominated, merge_tables, simplify
 from silicut.search.solution import Solution
 from silicut.search.solvers import SOLVERS, solve
+from silicut.search.space import Level, Parameter, Point, Space
 
 __all__ = [
     "SOLVERS",
@@ -29,9 +32,17 @@ __all__ = [
     "Front",
     "Hull",
     "HullPoint",
+    "Level",
+    "Neighbourhood",
+    "Objective",
+    "Outcome",
+    "Parameter",
+    "Point",
     "Problem",
     "Pruning",
+    "Search",
     "Solution",
+    "Space",
     "SumVariable",
     "Table",
     "Variable",
