@@ -22,7 +22,7 @@ from silicut.accelerators.gemm.simulate.machine import Machine
 from silicut.accelerators.gemm.simulate.moves import Interval, move
 from silicut.accelerators.gemm.simulate.pool import pooled
 from silicut.accelerators.gemm.simulate.products import Arithmetic, depthwise, gemm
-from silicut.accelerators.gemm.simulate.timeline import Activity, Timeline
+from silicut.accelerators.gemm.simulate.timeline import MEMORY_STAGES, Activity, Timeline
 from silicut.accelerators.gemm.simulate.tracked import Fault
 from silicut.hardware import Instruction
 from silicut.records import BadProgram
@@ -64,10 +64,11 @@ def _events(program: Program, queue: Queue, times: Timeline, machine: Machine, a
     if queue in COMPUTE_QUEUES:
         yield from _compute_events(program, queue, times, machine, arithmetic)
         return
-    activities = times.activities[queue]
+    stages = MEMORY_STAGES if queue is Queue.MEMORY else (queue.value,)
+    activities = {activity.number: activity for stage in stages for activity in times.activities[stage]}
     for i, instruction, registers in dispatched(program.of(queue)):
         act = _single(instruction, registers, queue, machine)
-        if act is not None:
+        if act is not None and i in activities:
             yield Event(_interval(activities[i]), located(queue, i, instruction), act)
 
 
