@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ class Neighbourhood(Protocol[State]):
         """Return a state to begin with; another call gives another, where a walk begins anew."""
         ...
 
-    def neighbours(self, state: State, rng: np.random.Generator, n: int) -> list[tuple[Hashable, State]]:
+    def neighbours(self, state: State, rng: np.random.Generator, n: int) -> Sequence[tuple[Hashable, State]]:
         """Return at most n states near a state, each with the attribute of the move that leads there.
 
         The attribute is what tabu search forbids for some steps after such a move: what was moved ("layer 3"), so that

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from silicut.records import ConfigError
 from silicut.search.space import Point, Space
@@ -33,7 +33,7 @@ class Outcome:
         cost: what is minimised (cycles, or whatever the goal is); infinite only where a limit is broken.
         violation: the sum over all broken limits of the excess relative to the limit; 0 where every limit is kept.
         reasons: one sentence for each broken limit; none where every limit is kept.
-        details: further numbers by name, for tables and reports.
+        details: further numbers by name, for tables and reports; JSON values.
 
     Raises:
         ConfigError: the attributes are not as above.
@@ -78,8 +78,28 @@ class Outcome:
         return other is None or self.rank < other.rank
 
 
+@dataclass(frozen=True)
+class Evaluation(Generic[State]):
+    """One point and its outcome.
+
+    Attributes:
+        point: what was evaluated.
+        outcome: what was found.
+        is_known: whether it came from a store of trials instead of being evaluated now.
+    """
+
+    point: State
+    outcome: Outcome
+    is_known: bool = False
+
+
 class Objective(Protocol):
     """What a black-box search minimises: a pure function of the points of a space."""
+
+    @property
+    def name(self) -> str:
+        """What tells this function from others: two objectives of one name have equal outcomes at equal points."""
+        ...
 
     @property
     def space(self) -> Space:
@@ -88,4 +108,17 @@ class Objective(Protocol):
 
     def evaluate(self, point: Point) -> Outcome:
         """Return the outcome of a point; equal points have equal outcomes, in every process."""
+        ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What an objective may tell besides: what is known of its parameters before they are chosen."""
+
+    @property
+    def features(self) -> Mapping[str, tuple[float, ...]]:
+        """Equally many numbers for each parameter that belongs to a part of the network (a layer's shape, say).
+
+        Parameters that are not there describe the machine, and concern all parts.
+        """
         ...
