@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silicut.accelerators.gemm.config import GRANULE, GemmConfig
+from silicut.accelerators.gemm.config import GRANULE, DspCore, GemmConfig, LutCore
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +42,10 @@ class CoreWalk:
     words: Floats
     walks: Floats
 
+    def at(self, rows: Any) -> CoreWalk:
+        """Return those of some builds."""
+        return CoreWalk(self.cycles[rows], self.words[rows], self.walks[rows])
+
 
 def shared_columns(configs: Sequence[GemmConfig]) -> Any:
     """Return what builds have besides their cores, as columns (builds, 1)."""
@@ -55,9 +59,8 @@ def shared_columns(configs: Sequence[GemmConfig]) -> Any:
     )
 
 
-def lut_columns(configs: Sequence[GemmConfig], layers: Any) -> Any:
+def lut_columns(cores: Sequence[LutCore | None], layers: Any) -> Any:
     """Return the bit-serial cores in the terms that both kinds share; a core that is not there has no rows."""
-    cores = [config.lut for config in configs]
     numbers = _numbers(cores, "n_rows n_columns word_bits lhs_depth rhs_depth n_accumulator_banks latency_cycles")
     return SimpleNamespace(
         **numbers,
@@ -74,9 +77,8 @@ def lut_columns(configs: Sequence[GemmConfig], layers: Any) -> Any:
     )
 
 
-def dsp_columns(configs: Sequence[GemmConfig], layers: Any) -> Any:
+def dsp_columns(cores: Sequence[DspCore | None], layers: Any) -> Any:
     """Return the DSP cores in the terms that both kinds share; a core that is not there has no rows."""
-    cores = [config.dsp for config in configs]
     names = "n_rows n_outputs n_inputs n_passes n_columns lhs_depth rhs_depth n_accumulator_banks latency_cycles"
     numbers = _numbers(cores, names)
     cycles = {bits: _column([core.n_tile_cycles(bits) if core else 1 for core in cores]) for bits in (4, 8)}
