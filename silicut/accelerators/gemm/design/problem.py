@@ -1,0 +1,83 @@
+"""What a design is to be good at: a network, a part with its limits, a memory, and the predicted time that is minimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from silicut.accelerators.gemm.config import GemmConfig, Memory
+from silicut.accelerators.gemm.cost.predicted import Options, predicted_with
+from silicut.accelerators.gemm.cost.resources import AMOUNTS, Limits, Use, resources
+from silicut.accelerators.gemm.cost.work import LayerWork
+from silicut.accelerators.gemm.design.space import GRID, config_of
+from silicut.records import content_hash
+from silicut.search import Outcome, Point, Space
+from silicut.targets.parts import Part
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DesignProblem:
+    """Where a design is chosen, and by what.
+
+    Attributes:
+        layers: of the network, with their bits.
+        part: whose amounts are the limits.
+        limits: shares of the part that may be used.
+        memory: of the board.
+        clock_hz: assumed.
+        space: the builds.
+        network: its name.
+    """
+
+    layers: Sequence[LayerWork]
+    part: Part
+    limits: Limits = Limits()
+    memory: Memory = Memory()
+    clock_hz: float = 100e6
+    space: Space = field(default=GRID)
+    network: str = "network"
+
+    @cached_property
+    def name(self) -> str:
+        """Names the function that is minimised: network and part, and a hash of all that it depends on."""
+        facts = [repr(x) for x in (*self.layers, self.part, self.limits, self.memory, self.clock_hz, self.space)]
+        return f"design of {self.network} on {self.part.name} {content_hash(facts)[:12]}"
+
+    @cached_property
+    def options(self) -> Options:
+        """All legal splits of all layers."""
+        return Options([[layer] for layer in self.layers])
+
+    def config(self, point: Point) -> GemmConfig:
+        """Return the build of a point."""
+        return config_of(point, self.memory, self.clock_hz)
+
+    def allowed(self) -> Use:
+        """Return how much of each amount may be used."""
+        return Use(*(math.floor(getattr(self.limits, name) * getattr(self.part, name)) for name in AMOUNTS))
+
+    def evaluate(self, point: Point) -> Outcome:
+        """Return the predicted cycles of a point, what it takes of the part, and which limits it breaks."""
+        config = self.config(point)
+        found = predicted_with(self.options, [config])
+        use = resources(config).total
+        broken = [*self._exceeded(use), *self._refused(found.cycles[0])]
+        cycles = float(found.network[0])
+        details = {"cycles": cycles if math.isfinite(cycles) else None} | {name: getattr(use, name) for name in AMOUNTS}
+        return Outcome(cycles, sum(excess for excess, _ in broken), tuple(why for _, why in broken), details)
+
+    def _exceeded(self, use: Use) -> Iterator[tuple[float, str]]:
+        allowed = self.allowed()
+        for name, words in AMOUNTS.items():
+            needed, most = getattr(use, name), getattr(allowed, name)
+            if needed > most:
+                yield (needed - most) / max(most, 1), f"{words}: {needed:,} needed, {most:,} allowed of {self.part.name}"
+
+    def _refused(self, cycles: np.ndarray) -> Iterator[tuple[float, str]]:
+        refused = [layer.name for layer, n in zip(self.layers, cycles, strict=True) if not math.isfinite(n)]
+        if refused:
+            yield len(refused) / len(self.layers), f"a buffer is too small for {len(refused)} layers, {refused[0]} first"
