@@ -5,7 +5,8 @@ This module needs the extra "rl" and is imported only where the solver is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class Agent:
 
     def __init__(self, space: Space, features: Mapping[str, tuple[float, ...]], options: Ddpg, seed: int) -> None:
         self._choices, self._options, self._seed = Choices(space, features), options, seed
-        with torch.random.fork_rng(devices=[]):
+        with _own_torch():
             torch.manual_seed(seed)
             self._ddpg = _FixedRates(
                 "MlpPolicy", self._choices, buffer_size=_N_EPISODES_KEPT * len(space.parameters), tau=_TAU, gamma=_DISCOUNT,
@@ -138,12 +139,12 @@ class Agent:
         """
         steps: list[Step] = []
         seen, _ = self._choices.reset()
-        while not (steps and steps[-1].is_last):
-            wanted = float(self._ddpg.predict(seen, deterministic=True)[0][0])
-            action = explore(wanted)
-            then, _, is_last, _, _ = self._choices.step(np.array([action], dtype=np.float32))
-            steps.append(Step(seen, action, then, is_last))
-            seen = then
+        with _own_torch():
+            while not (steps and steps[-1].is_last):
+                action = explore(float(self._ddpg.predict(seen, deterministic=True)[0][0]))
+                then, _, is_last, _, _ = self._choices.step(np.array([action], dtype=np.float32))
+                steps.append(Step(seen, action, then, is_last))
+                seen = then
         return steps
 
     def remember(self, steps: list[Step], reward: float) -> None:
@@ -158,8 +159,20 @@ class Agent:
 
     def learn_from(self, n_updates: int) -> None:
         """Update actor and critic this many times from what is remembered."""
-        with torch.random.fork_rng(devices=[]):
+        with _own_torch():
             self._ddpg.train(n_updates, self._options.batch_size)
+
+
+@contextmanager
+def _own_torch() -> Iterator[None]:
+    """Leave PyTorch's global chance alone, and use one thread: small networks are slower on more, much so on busy cores."""
+    n_threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
 
 
 class _FixedRates(DDPG):
