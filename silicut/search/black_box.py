@@ -110,7 +110,8 @@ def minimise(
             to ask.
         seed: chooses the search's random numbers.
         store: where trials are kept: a file (a journal that several processes may write), or any URL that Optuna takes.
-            What is there is not evaluated again, whoever put it there. None keeps nothing.
+            What is there is not evaluated again, whoever put it there; processes share work where their seeds or solvers
+            differ. None keeps nothing.
         progress: told of every evaluation.
 
     Raises:

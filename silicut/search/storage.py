@@ -10,6 +10,8 @@ from typing import Any
 
 from silicut.records import BadFile, ToolMissing
 
+_BEGINNING = b'{"op_code":'
+
 
 def imported_optuna() -> Any:
     """Return the module `optuna`.
@@ -36,11 +38,18 @@ def opened(storage: str | Path) -> Any:
         return storages.JournalStorage(storages.journal.JournalRedisBackend(place))
     if "://" in place:
         return storages.RDBStorage(place)
-    Path(place).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return storages.JournalStorage(storages.journal.JournalFileBackend(place, _lock_of(place)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadFile(f"{place} is no journal of trials ({error}); give another file") from None
+    path = Path(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not _begins_a_journal(path):
+        raise BadFile(f"{place} is no journal of trials; give another file")
+    return storages.JournalStorage(storages.journal.JournalFileBackend(place, _lock_of(place)))
+
+
+def _begins_a_journal(path: Path) -> bool:
+    """Tell whether a file is empty or begins as Optuna's journals do; of its first line a kill may have left a part."""
+    with path.open("rb") as file:
+        beginning = file.read(len(_BEGINNING))
+    return _BEGINNING.startswith(beginning)
 
 
 @contextmanager

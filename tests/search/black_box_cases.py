@@ -87,5 +87,9 @@ class Logged:
 
 if __name__ == "__main__":
     store, log, solver, seed, n, pause_s = sys.argv[1:]
+    import optuna  # noqa: F401  (before it is ready)
+
+    print("ready", flush=True)
+    sys.stdin.readline()
     result = minimise(Logged(arrays(), log, float(pause_s)), solver, int(n), int(seed), store)
     print(json.dumps([[list(result.best.point.values()), result.curve, result.n_evaluations, result.n_known]]))
