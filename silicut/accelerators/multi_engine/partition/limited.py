@@ -21,9 +21,10 @@ from silicut.accelerators.multi_engine.partition.memory import least_traffic
 from silicut.accelerators.multi_engine.partition.orders import Order, layer_orders
 from silicut.accelerators.multi_engine.partition.problem import Engine, Partition, PartitionProblem
 
-_N_ROUNDS = 40
+_N_ROUNDS = 25
 _TOLERANCE = 1e-9
-_N_LABELS = 2000
+_N_LABELS = 200
+_NEAR = 1.25
 _NEVER = 2**62
 
 
@@ -172,14 +173,19 @@ class LimitedRuns:
         options = self._options(epoch)
         prices = self._is_limited / self._is_limited.sum()
         cuts: list[NDArray[np.float64]] = []
+        tried: set[tuple[int, ...]] = set()
         for _ in range(_N_ROUNDS):
             worth, runs, picks = self._cheapest(options, prices)
             if worth > 1 + _TOLERANCE:
                 return Tested(None, True)
             uses = options.uses[picks].sum(0)
-            partition = self._partition(options, runs, picks) if (uses <= 1 + _TOLERANCE).all() else self._filled(options, runs)
-            if partition is not None:
-                return Tested(partition, False)
+            if (uses <= 1 + _TOLERANCE).all():
+                return Tested(self._partition(options, runs, picks), False)
+            if runs not in tried and uses.max() <= _NEAR:
+                tried.add(runs)
+                filled = self._filled(options, runs)
+                if filled is not None:
+                    return Tested(filled, False)
             cuts.append(uses)
             prices, most = _hardest(np.array(cuts), self._is_limited)
             if most <= worth + _TOLERANCE:
@@ -208,10 +214,12 @@ class LimitedRuns:
         if not len(outputs):
             return None
         n_in, n_out = tables.inputs[is_in_time[:, outputs].argmax(0)], tables.outputs[outputs]
-        n_taps = int(tables.taps[list(self._order[start:end])].max())
-        n_blocks = tables.blocks(n_in, n_out, n_taps).reshape(len(outputs), -1)
+        layers = list(self._order[start:end])
+        deep = tuple(slice(1 + int(levels[layers].max())) for levels in tables.whole_map_levels)
+        n_blocks = tables.blocks(n_in, n_out, int(tables.taps[layers].max()))[:, *deep].reshape(len(outputs), -1)
         n_bytes = (self._bytes[end] - self._bytes[start])[outputs]
-        n_bytes = np.where(self._n_impossible[end] > self._n_impossible[start], np.inf, n_bytes).reshape(len(outputs), -1)
+        n_bytes = np.where(self._n_impossible[end] > self._n_impossible[start], np.inf, n_bytes)
+        n_bytes = n_bytes[:, *deep].reshape(len(outputs), -1)
         uses = np.stack(
             (
                 np.broadcast_to((n_in * n_out / self._problem.max_macs)[:, None], n_blocks.shape),
@@ -270,8 +278,8 @@ def _sums(values: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64] 
 
 
 def _undominated(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which entries of each row no other entry of the row beats in one use without losing in the other."""
-    order = np.lexsort((second, first), axis=1)
+    """Return which entries of each row have less of the second use than all with less of the first; ties may stay."""
+    order = np.argsort(first, axis=1, kind="stable")
     ordered = np.take_along_axis(second, order, 1)
     least = np.minimum.accumulate(ordered, 1)
     is_better = np.concatenate((np.isfinite(ordered[:, :1]), least[:, 1:] < least[:, :-1]), 1)
