@@ -16,6 +16,7 @@ from silicut.accelerators.multi_engine.partition.orders import Order, layer_orde
 from silicut.accelerators.multi_engine.partition.problem import Engine, Partition, PartitionProblem
 from silicut.accelerators.multi_engine.partition.shapes import IMPOSSIBLE, Shapes, least_that
 
+
 @dataclass(frozen=True)
 class ExactPartition:
     """What the dynamic programme found.

@@ -231,9 +231,7 @@ class LimitedRuns:
         rows, columns = np.nonzero(_undominated(uses[:, :, 1], uses[:, :, 2]) & (uses <= 1).all(2))
         return (uses[rows, columns], np.stack((n_in[rows], n_out[rows]), 1)) if len(rows) else None
 
-    def _cheapest(
-        self, options: _Options, prices: NDArray[np.float64]
-    ) -> tuple[float, tuple[int, ...], NDArray[np.intp]]:
+    def _cheapest(self, options: _Options, prices: NDArray[np.float64]) -> tuple[float, tuple[int, ...], NDArray[np.intp]]:
         """Return the least sum of prices, the runs (by number) and the options (by index) that have it."""
         n = len(self._order)
         priced = options.uses @ prices
