@@ -2,8 +2,8 @@
 
 An accelerator works in rounds: in each it does all its tasks once. A task of *stage* s works in round r on image r - s, so
 that what it reads was made before. A task is one stage behind the tasks that it reads; where `follows` is asked for, a task
-behind one of the same accelerator is of the same stage: there are fewer stages, so an image leaves earlier, but the task must
-wait until the results that it reads are stored.
+behind one of the same accelerator is of the same stage: there are fewer stages, so an image leaves earlier, but the task
+must wait until the results that it reads are stored.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class SystemRun:
     def epochs(self) -> tuple[int, ...]:
         """Cycles between the last images that left."""
         last = self.departures[-_N_STEADY - 1 :]
-        return tuple(b - a for a, b in zip(last, last[1:], strict=False))
+        return tuple(b - a for a, b in itertools.pairwise(last))
 
     @property
     def epoch_cycles(self) -> Fraction:
@@ -188,7 +188,7 @@ class _System:
 
     def run(self, n_departures: int) -> SystemRun:
         while True:
-            while any([self._start(number) for number in range(len(self._runners))]):
+            while sum(self._start(number) for number in range(len(self._runners))):
                 pass
             if len(self._departures) >= n_departures:
                 return self._result(n_departures)
@@ -226,7 +226,7 @@ class _System:
         return True
 
     def _has_inputs(self, job: _Job) -> bool:
-        """Tell whether what a task reads is there; an image that is there is noted, one that comes later becomes an event."""
+        """Tell whether what a task reads is there; an image is noted when it is, and one that comes later is an event."""
         due = job.image * self._pace
         if all(self._n_stored[name] > job.image for name in job.task.inputs) and (job.task.inputs or due <= self._now):
             if not job.task.inputs:

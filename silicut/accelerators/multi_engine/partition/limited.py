@@ -1,10 +1,10 @@
 """The dynamic programme where blocks of memory or bytes are limited too.
 
-An epoch T is tested with *prices*: slices, blocks and bytes cost so much of their limits each, and the dynamic programme over
-runs of neighbours finds the cheapest engines that finish in time. If even these cost more than the limits are worth, nothing
-in this order keeps T: a proof. If what was found keeps every limit, T is kept. Otherwise the prices are changed to those
-that all engines found so far find hardest (Kelley's cutting planes), until nothing new is found. Between the greatest epoch
-with a proof and the least one that is kept lies what remains open; both are reported.
+An epoch T is tested with *prices*: slices, blocks and bytes cost so much of their limits each, and the dynamic programme
+over runs of neighbours finds the cheapest engines that finish in time. If even these cost more than the limits are worth,
+nothing in this order keeps T: a proof. If what was found keeps every limit, T is kept. Otherwise the prices are changed to
+those that all engines found so far find hardest (Kelley's cutting planes), until nothing new is found. Between the greatest
+epoch with a proof and the least one that is kept lies what remains open; both are reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tiles of the engines of a partition: fewest bytes moved for blocks of memory.
 
-Banks of an engine may have few depths (`depth_levels`); for each pair of depths, of inputs and of sums, every layer takes the
-tile that moves least. So an engine has a list of choices, more blocks against fewer bytes, and those of all engines are
+Banks of an engine may have few depths (`depth_levels`); for each pair of depths, of inputs and of sums, every layer takes
+the tile that moves least. So an engine has a list of choices, more blocks against fewer bytes, and those of all engines are
 merged: the best choice within any number of blocks is exact over these depths.
 """
 

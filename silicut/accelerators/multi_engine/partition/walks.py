@@ -1,18 +1,19 @@
 """Annealing and tabu search over partitions (moves of Sait et al., arXiv 2209.11272; details are ours).
 
 A state is a whole partition: which engine has which layers, and how large each is. Moves give a layer to another engine,
-exchange two layers, split an engine, or join two; all engines are then fitted to the slices anew, exactly. Further moves make
-one side of an engine larger or smaller by one, or take it to the next size at which some layer needs fewer or more steps;
-these matter where blocks or bytes are short.
+exchange two layers, split an engine, or join two; all engines are then fitted to the slices anew, exactly. Further moves
+make one side of an engine larger or smaller by one, or take it to the next size at which some layer needs fewer or more
+steps; these matter where blocks or bytes are short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from silicut.accelerators.multi_engine.partition.memory import least_traffic
 from silicut.accelerators.multi_engine.partition.problem import Partition, PartitionProblem
@@ -172,22 +173,21 @@ class PartitionMoves:
     def _resized(self, state: Partition, rng: np.random.Generator) -> tuple[Hashable, Partition] | None:
         number = int(rng.integers(len(state)))
         engine = state[number]
-        side = "n_inputs" if rng.random() < 0.5 else "n_outputs"
-        tables = self._problem.tables
-        size = self._next_size(getattr(engine, side), tables.inputs if side == "n_inputs" else tables.outputs, rng)
-        if size is None:
-            return None
-        changed = replace(engine, **{side: size})
-        return (side, engine.layers[0]), (*state[:number], changed, *state[number + 1 :])
+        tables, is_of_inputs = self._problem.tables, bool(rng.random() < 0.5)
+        if is_of_inputs:
+            changed = replace(engine, n_inputs=_next_size(engine.n_inputs, tables.inputs, rng))
+        else:
+            changed = replace(engine, n_outputs=_next_size(engine.n_outputs, tables.outputs, rng))
+        return ("size", is_of_inputs, engine.layers[0]), (*state[:number], changed, *state[number + 1 :])
 
-    def _next_size(self, size: int, useful: Sequence[int], rng: np.random.Generator) -> int | None:
-        """Return a size one above or below, or the next useful one in that direction; None where there is none."""
-        is_up, is_jump = rng.random(2) < 0.5
-        if is_jump:
-            beyond = [int(other) for other in useful if (other > size if is_up else other < size)]
-            return (beyond[0] if is_up else beyond[-1]) if beyond else None
-        size += 1 if is_up else -1
-        return size if 1 <= size <= int(useful[-1]) else None
+
+def _next_size(size: int, useful: NDArray[np.int64], rng: np.random.Generator) -> int:
+    """Return a size one above or below, or the next useful one in that direction; the same where there is none."""
+    is_up, is_jump = rng.random(2) < 0.5
+    if is_jump:
+        beyond = useful[useful > size] if is_up else useful[useful < size][::-1]
+        return int(beyond[0]) if len(beyond) else size
+    return min(max(size + (1 if is_up else -1), 1), int(useful[-1]))
 
 
 def _groups(state: Partition) -> Groups:
