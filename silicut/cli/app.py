@@ -18,6 +18,7 @@ from silicut.cli.doctor import doctor
 from silicut.cli.estimate import estimate
 from silicut.cli.inspect import inspect
 from silicut.cli.measure import measure
+from silicut.cli.partition import partition
 from silicut.cli.profile import profile
 from silicut.cli.prune import prune
 from silicut.cli.quantise import quantise
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, quantise, inspect, profile, measure, compare, estimate, compile, simulate, doctor):
+for command in (prune, quantise, inspect, profile, measure, compare, estimate, partition, compile, simulate, doctor):
     app.command()(command)
 
 

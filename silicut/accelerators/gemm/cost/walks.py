@@ -168,9 +168,7 @@ def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
     )
 
 
-def _chunk_tiles(
-    core: Any, shared: Any, n_tiles: Any, tile_lines: Any, fits_table: Any, keeps: Any, fits_rhs: Any
-) -> Any:
+def _chunk_tiles(core: Any, shared: Any, n_tiles: Any, tile_lines: Any, fits_table: Any, keeps: Any, fits_rhs: Any) -> Any:
     """Return the tiles whose weights lie in the banks together, where rows are whole."""
     most = np.where(fits_table, n_tiles, np.maximum(1, shared.entries // 2 // core.tile))
     half = np.maximum(1, np.minimum(most, core.rhs_depth // 2 // tile_lines))
@@ -295,5 +293,7 @@ def map_words(layers: Any) -> Any:
 def windows_fit(layers: Any, shared: Any) -> Any:
     """Return whether the vector unit's buffers hold the rows of one output row."""
     needed, _, words = _feature_rows(layers, 1, layers.a_bits, n_slabs=2)
-    out_words = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE) * (layers.out_bits + layers.copy_bits)
+    out_words = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE) * (
+        layers.out_bits + layers.copy_bits
+    )
     return (needed * words <= shared.feature_words) & (out_words <= shared.output_words)

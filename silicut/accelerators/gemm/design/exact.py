@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +175,7 @@ class _Search:
         """Go down to a first build, so that most nodes are pruned when they are met; this is not counted."""
         for i in range(min(len(family.bounds), _CHILDREN_TRIED)):
             opened = self._open(family, i)
-            if opened is None and self.best or opened is not None and self._descend(opened):
+            if (opened is None and self.best) or (opened is not None and self._descend(opened)):
                 return True
         return False
 
@@ -253,9 +252,10 @@ class _Search:
     def _buffers(self, point: dict[str, int], bound: float) -> None:
         """Predict the builds below a node, those with most memory first, until one is as good as the bound."""
         levels, added = self.grid.of((*BUFFERS, "fill_bits"))
-        cores = {name: point[name] for name in (*LUT_CORE, *LUT_DEPTHS)}, {
-            name: point[name] for name in (*DSP_CORE, *DSP_DEPTHS)
-        }
+        cores = (
+            {name: point[name] for name in (*LUT_CORE, *LUT_DEPTHS)},
+            {name: point[name] for name in (*DSP_CORE, *DSP_DEPTHS)},
+        )
         room = self.grid.room(self.grid.added({"n_lanes": point["n_lanes"]}), *(self.grid.added(core) for core in cores))
         fits = (added <= room).all(1)
         counts = self.counts[STEPS[-1]]

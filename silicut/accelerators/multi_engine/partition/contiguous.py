@@ -7,7 +7,6 @@ is a dynamic programme over where the runs end. The answer is exact for the orde
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,7 @@ from numpy.typing import NDArray
 
 from silicut.accelerators.multi_engine.partition.orders import Order, layer_orders
 from silicut.accelerators.multi_engine.partition.problem import Engine, Partition, PartitionProblem
-
-IMPOSSIBLE = 2**40
-"""A cost of runs that no engine within the limits finishes in time; many of them can still be added."""
+from silicut.accelerators.multi_engine.partition.shapes import IMPOSSIBLE, Shapes, least_that
 
 
 @dataclass(frozen=True)
@@ -65,21 +62,15 @@ class Runs:
     """All runs of neighbours in an order, with the least cycles of each for every number of units."""
 
     def __init__(self, problem: PartitionProblem, order: Order) -> None:
-        self._problem, self._order = problem, order
-        tables, n = problem.tables, len(order)
-        units = np.multiply.outer(tables.inputs, tables.outputs)
-        self._shapes = np.argwhere(units <= problem.max_macs)
-        self._shapes = self._shapes[np.argsort(units[tuple(self._shapes.T)], kind="stable")]
-        self._units, firsts = np.unique(units[tuple(self._shapes.T)], return_index=True)
-        cycles = tables.cycles[(slice(None), *self._shapes.T)][list(order)]
-        sums = np.concatenate([np.zeros((1, cycles.shape[1]), np.int64), cycles.cumsum(0)])
-        self._sums, self._row = sums, np.full((n, n + 1), -1)
+        self._problem, self._order, self._shapes = problem, order, Shapes(problem)
+        cycles, n = self._shapes.cycles[list(order)], len(order)
+        self._sums = np.concatenate([np.zeros((1, cycles.shape[1]), np.int64), cycles.cumsum(0)])
+        self._row = np.full((n, n + 1), -1)
         fronts: list[NDArray[np.int64]] = []
         for start in range(n):
             for end in range(start + 1, n + 1):
                 self._row[start, end] = len(fronts)
-                least = np.minimum.reduceat(sums[end] - sums[start], firsts)
-                fronts.append(np.minimum.accumulate(least))
+                fronts.append(self._shapes.front(self._sums[end] - self._sums[start]))
         self._fronts = np.stack(fronts)
 
     def least_epoch(self, at_most: int | None = None) -> tuple[int | None, int]:
@@ -102,7 +93,7 @@ class Runs:
     def units_for(self, epoch: int) -> NDArray[np.int64]:
         """Return the least units that finish each run in time, by start and end; `IMPOSSIBLE` where there are too few."""
         n_slow = (self._fronts > epoch).sum(1)
-        units = np.append(self._units, IMPOSSIBLE)[n_slow]
+        units = np.append(self._shapes.units, IMPOSSIBLE)[n_slow]
         return np.where(self._row < 0, IMPOSSIBLE, units[self._row])
 
     def partition(self, epoch: int) -> Partition:
@@ -111,27 +102,7 @@ class Runs:
         return tuple(self._engine(start, end, epoch) for start, end in zip((0, *ends), ends, strict=False))
 
     def _engine(self, start: int, end: int, epoch: int) -> Engine:
-        shape = int((self._sums[end] - self._sums[start] <= epoch).argmax())  # the first one has least units
-        tables = self._problem.tables
-        i, o = self._shapes[shape]
-        return Engine(int(tables.inputs[i]), int(tables.outputs[o]), tuple(sorted(self._order[start:end])))
-
-
-def least_that(holds: Callable[[int], bool], low: int, high: int) -> tuple[int | None, int]:
-    """Return the least number in low..high of which something holds, None if of none, and how often it was asked.
-
-    Args:
-        holds: true of all numbers above one of which it is true.
-        low, high: where to look.
-    """
-    if high < low or not holds(high):
-        return None, int(high >= low)
-    n_asked = 1
-    while low < high:
-        middle = (low + high) // 2
-        n_asked += 1
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low, n_asked
+        return self._shapes.engine(self._sums[end] - self._sums[start], epoch, self._order[start:end])
 
 
 def cheapest_cut(costs: NDArray[np.int64] | NDArray[np.float64], max_runs: int) -> tuple[float, tuple[int, ...]]:

@@ -61,6 +61,13 @@ class Tables:
                     found[number, :, i, o] = tiles.words(layer, fitting, passes).min(1)
         return found * self._precision.n_bytes
 
+    @cached_property
+    def whole_map_levels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each layer, the first depth that holds its whole map, of inputs and of sums; deeper banks save it nothing."""
+        words = [(tiles.n_inputs.max(), tiles.n_sums.max()) for tiles in self.tiles]
+        inputs, sums = np.searchsorted(self.depths, np.array(words).T)
+        return inputs, sums
+
     def best_tile(self, layer: int, n_outputs: int, input_depth: int, sum_depth: int) -> tuple[int, int]:
         """Return rows and columns of the tile that moves least of those that fit into banks of some depths."""
         tiles, shape = self.tiles[layer], self._layers[layer]
