@@ -22,6 +22,7 @@ _MAX_PIECES = 8
 _GROUPS_HELD = 3
 _CHUNKS_HELD = 64
 _MOST_ROWS = 128
+_ROWS_AHEAD = 4  # of outputs and of what is added, between the array and the memory
 MAX_GEMM_PIXELS, MAX_SLABS = 4095, 128
 
 
@@ -114,7 +115,7 @@ def feature_row_words(unit: Unit, width: int, pitches: Sequence[int], bits: int,
     return sum(row_words(width * pitch, stored_bits) for pitch in pitches)
 
 
-def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wants_all: bool) -> int:
+def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wants_all: bool, least_half: int = 0) -> int:
     """Return how many rows a ring gets: half of the buffer, so that the next layer's may begin, more where needed.
 
     Args:
@@ -123,6 +124,7 @@ def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wa
         words: of a row.
         rows: how many are needed at least, and how many there are.
         wants_all: whether all are wanted if the buffer holds them.
+        least_half: rows that half of the buffer must hold, or the ring gets all of it.
 
     Raises:
         DoesNotFit: the rows that are needed at least do not fit.
@@ -136,7 +138,8 @@ def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wa
         )
     if wants_all and most >= every:
         return every
-    return min(every, max(needed, min(capacity // 2 // words, _MOST_ROWS)))
+    half = min(capacity // 2 // words, _MOST_ROWS)
+    return min(every, max(needed, half if half >= least_half else most))
 
 
 def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSchedule:
@@ -318,6 +321,7 @@ def rings_with(
             shape.residual_row_words,
             (rows, shape.geometry.output_size[0]),
             wants_all=n_chunks > 1,
+            least_half=_ROWS_AHEAD,
         )
     return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
 
@@ -337,4 +341,7 @@ def _output_ring(
     if n_chunks > 1 and fitting:
         return (whole or fitting)[-1], out_height
     slab = filters[1] if n_chunks > 1 else filters[0]
-    return 1, ring_rows(f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False)
+    rows_held = ring_rows(
+        f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False, least_half=_ROWS_AHEAD
+    )
+    return 1, rows_held
