@@ -72,7 +72,12 @@ class _Core:
 
 def dsp_element_bits(activation_bits: int, weight_bits: int) -> int:
     """Return the width in which the DSP core multiplies: 4 if both operands have at most 4 bits, else 8."""
-    return 4 if max(activation_bits, weight_bits) <= 4 else 8
+    return stored_bits(max(activation_bits, weight_bits))
+
+
+def stored_bits(bits: int) -> int:
+    """Return the width of numbers of so many bits in units that store elements, not planes: 4 or 8."""
+    return 4 if bits <= 4 else 8
 
 
 def _core(config: GemmConfig, unit: Unit, activation_bits: int, weight_bits: int) -> _Core:
@@ -109,10 +114,9 @@ def _core(config: GemmConfig, unit: Unit, activation_bits: int, weight_bits: int
     )
 
 
-def feature_row_words(unit: Unit, width: int, pitches: Sequence[int], bits: int, element_bits: int) -> int:
-    """Return the words of one row of all slabs in a feature buffer: planes, in the DSP core elements of 4 or 8 bits."""
-    stored_bits = element_bits if unit is Unit.DSP else bits
-    return sum(row_words(width * pitch, stored_bits) for pitch in pitches)
+def feature_row_words(width: int, pitches: Sequence[int], element_bits: int) -> int:
+    """Return the words of one row of all slabs in a feature buffer."""
+    return sum(row_words(width * pitch, element_bits) for pitch in pitches)
 
 
 def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wants_all: bool, least_half: int = 0) -> int:
@@ -286,7 +290,7 @@ def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, 
     geometry = shape.geometry
     rows = geometry.rows_of_stripe(core.stripe_pixels)
     label = f"{core.unit.label} buffer of {shape.name}"
-    words = feature_row_words(core.unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, core.element_bits)
+    words = feature_row_words(geometry.size[1], shape.slab_pitches, core.element_bits)
     feature_rows = ring_rows(
         f"the feature {label}",
         config.buffers.feature_words,

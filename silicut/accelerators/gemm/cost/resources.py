@@ -254,7 +254,7 @@ def _glue(config: GemmConfig, glue: Glue = Glue()) -> Iterator[Item]:
     yield Item("memory unit", "glue", glue.use(glue.memory_luts + glue.port_luts * config.memory.n_ports))
     yield Item("queues", "glue", glue.use(glue.queue_luts * (2 + 2 * len(cores))))
     yield Item("window units", "glue", glue.use(glue.window_luts * len(cores)))
-    n_lanes = config.n_lanes * (len(cores) + 1)
+    n_lanes = config.n_lanes * len(cores) + config.n_vector_lanes
     yield Item("post-processing", "glue", glue.use(glue.lane_luts * n_lanes, glue.lane_dsps * n_lanes))
     if config.dsp is not None:
         packs = config.dsp.macs_per_slice_4bit == 4 or config.dsp.macs_per_slice_8bit == 2
