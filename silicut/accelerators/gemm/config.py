@@ -21,8 +21,6 @@ LOOKUP_TABLES, LOOKUP_ENTRIES = 2, 256
 
 WINDOW_STARTUP_CYCLES = 6
 """From the start of an expansion to its first write: registers (2), feature buffer (3), shifter (1)."""
-VECTOR_WORD_BITS = 64
-"""What the vector unit reads of its feature buffer in a cycle."""
 RESULT_LATENCY_CYCLES = 20
 """From a finished sum to its write into the output buffer, through all steps of post-processing, whether used or not."""
 POST_STARTUP_CYCLES = 4 + RESULT_LATENCY_CYCLES
@@ -220,6 +218,11 @@ class GemmConfig(Record):
     fill_bits: int = 128
     token_depth: int = 255
     clock_hz: float = 100e6
+
+    @property
+    def vector_word_bits(self) -> int:
+        """What the vector unit reads of its feature buffer in a cycle: as much as the memory writes there."""
+        return 8 * self.memory.bytes_per_cycle
 
     def __post_init__(self) -> None:
         parts = [part for part in (self.lut, self.dsp, self.memory, self.buffers) if part is not None]

@@ -10,7 +10,7 @@ from silicut.accelerators.gemm.compile.channelwise import Channelwise, Walk
 from silicut.accelerators.gemm.compile.folding import operand_of, spread
 from silicut.accelerators.gemm.compile.order import Effort
 from silicut.accelerators.gemm.compile.schedule import PoolSchedule, UnitSchedule
-from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES, VECTOR_WORD_BITS
+from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES
 from silicut.accelerators.gemm.program import (
     Pool,
     Unit,
@@ -60,9 +60,9 @@ class PoolWalk(Walk):
     def _step(self, part: int, rows: range, needed: range) -> None:
         geometry, piece = self.layer.geometry, self.layer.view.parts[part]
         width, n = geometry.output_size[1], len(piece.channels)
-        n_words = -(-n * self.operand.bits // VECTOR_WORD_BITS)
-        taps = n_words * geometry.kernel[0] * geometry.kernel[1]
-        cycles = len(rows) * width * max(taps, -(-n // self.builder.config.n_vector_lanes))
+        config, n_taps = self.builder.config, geometry.kernel[0] * geometry.kernel[1]
+        taps = n_taps * -(-n * self.operand.bits // config.vector_word_bits)
+        cycles = len(rows) * width * max(taps, -(-n // config.n_vector_lanes))
         accesses = [*self.feeder.accesses(self.unit, needed), *self.results.accesses(rows)]
         if self.table_base >= 0:
             size = self.builder.config.buffers.table_entries

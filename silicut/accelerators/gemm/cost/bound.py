@@ -9,7 +9,7 @@ counts round down where a compiler may choose, so the bound is never above the e
     window        m kernel_height ceil(kernel_width channels a / F), once for each core that has filters
     result        m ceil(n / lanes)
     banks         (execute + result + tiles * latency) / banks of accumulators: a tile waits until one of them is free
-    vector unit   m max(taps ceil(n bits / 64), ceil(n / lanes))              bits = 4 or 8 of an element
+    vector unit   m max(taps ceil(n bits / word), ceil(n / lanes))              bits = 4 or 8 of an element
     memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses;
                   where each core has ports of its own, weights through these
 
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from silicut.accelerators.gemm.config import GRANULE, VECTOR_WORD_BITS, GemmConfig
+from silicut.accelerators.gemm.config import GRANULE, GemmConfig
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork
 
 Cycles = NDArray[np.float64]
@@ -134,6 +134,7 @@ def _machine(config: GemmConfig) -> dict[str, int]:
         "dsp_banks": dsp.n_accumulator_banks if dsp else 1,
         "lanes": config.n_lanes,
         "vector_lanes": config.n_vector_lanes,
+        "vector_word_bits": config.vector_word_bits,
         "fill_bits": config.fill_bits,
         "beat_bits": 8 * memory.bytes_per_cycle,
         "n_port_groups": len(memory.groups),
@@ -233,7 +234,7 @@ def _window(layers: Any, n_planes: Any, element_bits: Any, machine: Any) -> Any:
 
 def _vector(layers: Any, machine: Any) -> Any:
     """Return the cycles of the vector unit: words that it reads, or results that it finishes."""
-    n_words = _ceil(layers.out_channels * np.where(layers.a_bits <= 4, 4, 8), VECTOR_WORD_BITS)
+    n_words = _ceil(layers.out_channels * np.where(layers.a_bits <= 4, 4, 8), machine.vector_word_bits)
     taps = layers.kernel_height * layers.kernel_width * n_words
     return layers.is_windows * layers.m * np.maximum(taps, _ceil(layers.out_channels, machine.vector_lanes))
 

@@ -24,8 +24,8 @@ class Pool(Instruction):
     The registers are those of the window units; `first_channel` counts from the slab's first element of a pixel. A window of
     one tap is a subsample, a requantisation or a function; with the step of set_residual on and that of set_requantise off
     it is the addition of two tensors.
-    The unit reads a word of VECTOR_WORD_BITS in a cycle: for each word of a pixel's channels it goes through the taps, while
-    the lanes finish the word before. Time: POST_STARTUP_CYCLES, and for each pixel, with w = VECTOR_WORD_BITS / bits,
+    The unit reads vector_word_bits in a cycle: for each word of a pixel's channels it goes through the taps, while
+    the lanes finish the word before. Time: POST_STARTUP_CYCLES, and for each pixel, with w = vector_word_bits / bits,
 
     ::
 

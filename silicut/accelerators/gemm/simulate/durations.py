@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES, VECTOR_WORD_BITS, WINDOW_STARTUP_CYCLES, GemmConfig
+from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES, WINDOW_STARTUP_CYCLES, GemmConfig
 from silicut.accelerators.gemm.program.compute_instructions import Depthwise, Gemm, SetProduct, SetTaps
 from silicut.accelerators.gemm.program.post_instructions import Pool
 from silicut.accelerators.gemm.program.queues import Unit
@@ -38,7 +38,7 @@ def _pixel_cycles(expand: Expand, windows: Windows, unit: Unit, config: GemmConf
 def pool_cycles(pool: Pool, windows: Windows, config: GemmConfig) -> int:
     """Return the cycles of a pool: a word of channels after the other, read tap by tap while the one before is finished."""
     n_taps = windows.kernel.height * windows.kernel.width
-    word = VECTOR_WORD_BITS // windows.map.bits
+    word = config.vector_word_bits // windows.map.bits
     words = (min(word, pool.n_channels - start) for start in range(0, pool.n_channels, word))
     return POST_STARTUP_CYCLES + pool.n_pixels * sum(max(n_taps, -(-n // config.n_vector_lanes)) for n in words)
 

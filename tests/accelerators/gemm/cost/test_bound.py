@@ -77,7 +77,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         latency, n_banks = (tiles[name] * core.latency_cycles, core.n_accumulator_banks) if core else (0, 1)
         found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // n_banks
     if layer.kind is Kind.WINDOWS:
-        n_words = len(parts(layer.out_channels * (4 if layer.a_bits <= 4 else 8), 64))
+        n_words = len(parts(layer.out_channels * (4 if layer.a_bits <= 4 else 8), 64 * config.memory.n_ports))
         taps = n_words * layer.kernel_height * layer.kernel_width
         found["vector"] = n_pixels * max(taps, len(parts(layer.out_channels, config.n_vector_lanes)))
     words = math.ceil(sum(bits.values()) / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)

@@ -26,7 +26,7 @@ from silicut.accelerators.gemm.compile.schedule import (
     ProductSchedule,
     UnitSchedule,
 )
-from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES, VECTOR_WORD_BITS, WINDOW_STARTUP_CYCLES, GemmConfig
+from silicut.accelerators.gemm.config import POST_STARTUP_CYCLES, WINDOW_STARTUP_CYCLES, GemmConfig
 from silicut.accelerators.gemm.program import (
     Barrier,
     Depthwise,
@@ -206,7 +206,7 @@ def _pooled_pixel(layer: LayerSchedule, n_channels: int, config: GemmConfig) -> 
     """Return the cycles of one pixel: whole words of channels, and the rest of them."""
     nest, n_taps = layer.units[0].nest, layer.geometry.kernel[0] * layer.geometry.kernel[1]
     assert isinstance(nest, PoolSchedule)
-    word = VECTOR_WORD_BITS // nest.element_bits
+    word = config.vector_word_bits // nest.element_bits
     n_words, rest = divmod(n_channels, word)
     whole = n_words * max(n_taps, -(-word // config.n_vector_lanes))
     return whole + (max(n_taps, -(-rest // config.n_vector_lanes)) if rest else 0)
