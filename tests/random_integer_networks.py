@@ -316,5 +316,6 @@ def random_config(seed: int) -> GemmConfig:
             table_entries=number(20, 300),
         ),
         n_lanes=number(1, 9),
+        n_vector_lanes=number(1, 9),
         fill_bits=32 * number(1, 4),
     )

@@ -21,6 +21,7 @@ SMALL = GemmConfig(
     ),
     buffers=Buffers(feature_words=4096, residual_words=1024, output_words=2048, table_entries=1024),
     n_lanes=4,
+    n_vector_lanes=4,
 )  # fmt: skip
 """A build that keeps to 85 % of an xc7z020's look-up tables by the resource model."""
 
@@ -33,6 +34,7 @@ LARGE = GemmConfig(
     ),
     memory=Memory(n_ports=4),
     n_lanes=16,
+    n_vector_lanes=16,
     fill_bits=256,
 )  # fmt: skip
 """A build for an xc7z045."""

@@ -126,7 +126,7 @@ def _random_build(seed: int) -> GemmConfig:
         ),
         memory=Memory(n_ports=pick(1, 2, 4), latency_cycles=pick(8, 32, 60), refresh_every=780, refresh_cycles=pick(5, 35)),
         buffers=Buffers(feature_words=pick(8192, 16384), output_words=pick(4096, 8192)),
-        n_lanes=pick(4, 8, 16), fill_bits=pick(64, 128, 256),
+        n_lanes=pick(4, 8, 16), n_vector_lanes=pick(2, 4, 8), fill_bits=pick(64, 128, 256),
     )  # fmt: skip
 
 

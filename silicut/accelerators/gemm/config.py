@@ -197,6 +197,7 @@ class GemmConfig(Record):
         memory: the port to DRAM.
         buffers: of each core and of the unit for vectors.
         n_lanes: results that each core's post-processing takes in a cycle.
+        n_vector_lanes: results that the vector unit's takes.
         fill_bits: bits that a window unit writes into the banks of its core in a cycle.
         token_depth: the most tokens that a channel between two queues holds.
         clock_hz: assumed until hardware is placed and routed.
@@ -213,14 +214,20 @@ class GemmConfig(Record):
     memory: Memory = field(default_factory=Memory)
     buffers: Buffers = field(default_factory=Buffers)
     n_lanes: int = 8
+    n_vector_lanes: int = 8
     fill_bits: int = 128
     token_depth: int = 255
     clock_hz: float = 100e6
 
+    @property
+    def vector_word_bits(self) -> int:
+        """What the vector unit reads of its feature buffer in a cycle: as much as the memory writes there."""
+        return 8 * self.memory.bytes_per_cycle
+
     def __post_init__(self) -> None:
         parts = [part for part in (self.lut, self.dsp, self.memory, self.buffers) if part is not None]
         problems = [problem for part in parts for problem in part.problems()]
-        problems += _too_small(self, "", ("n_lanes", "fill_bits", "token_depth"))
+        problems += _too_small(self, "", ("n_lanes", "n_vector_lanes", "fill_bits", "token_depth"))
         if self.lut is None and self.dsp is None:
             problems.append("lut or dsp must be there")
         if self.clock_hz <= 0:
@@ -264,6 +271,7 @@ TINY = GemmConfig(
     memory=Memory(n_ports=1, latency_cycles=8),
     buffers=Buffers(feature_words=512, residual_words=256, output_words=512, table_entries=128),
     n_lanes=2,
+    n_vector_lanes=2,
     fill_bits=32,
 )
 """Small enough for tests and proofs."""

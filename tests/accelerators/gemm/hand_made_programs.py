@@ -318,11 +318,11 @@ def pool_program(pool, steps, in_shape, *, parts=None, config=TINY):
     out_size = windows.output_size(*in_shape[1:])
     order = [c for part in parts for c in part]
     out = w.place("y", (in_shape[0], *out_size), steps.format, [order])
-    tables = load_slabs(w, place, unit)
+    bits = 4 if pool.input_format.bits <= 4 else 8
+    tables = load_slabs(w, place, unit, bits)
     is_max = isinstance(pool, MaxPool2d)
     pad = pool.input_format.min if is_max else pool.input_zero_point
     dilation = pool.dilation if is_max else (1, 1)
-    bits = pool.input_format.bits
     set_windows(w, unit, place, kernel, pool.stride, pool.padding, dilation, out_size[1], bits, pad)
     for i, table in enumerate(tables):
         set_slab(w, unit, i, table)

@@ -114,7 +114,7 @@ def load_slabs(w, place, unit, element_bits=8, send=True):
     base, tables = 0, []
     for i, slab in enumerate(place.slabs):
         words = row_words(width * slab.pitch, format.bits)
-        held = words // format.bits * element_bits if unit is Unit.DSP else words
+        held = words if unit is Unit.LUT else words // format.bits * element_bits
         fields = {f"to_{u.label}": int(u is unit) for u in Unit} | {
             f"{u.label}_address": base if u is unit else 0 for u in Unit
         }

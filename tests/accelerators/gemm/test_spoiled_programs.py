@@ -88,7 +88,7 @@ ONE_BIT = "set_product n_words=1 lhs_bits=1 rhs_bits=1"
         (
             "load_rows n_words=5 bits=5 to_dsp=1",
             "memory 0",
-            ["bits must be at most 4, the width of the DSP core's elements, not 5"],
+            ["bits must be at most 4, the width of an element in the DSP core and POST, not 5"],
         ),
         (
             "load_rows n_words=40 bits=4 to_dsp=1 wide_elements=1 dsp_address=500",

@@ -214,16 +214,26 @@ def test_output_columns_are_the_tiles_of_a_depthwise_layer():
     assert spans(times, "dsp.result") == [(x1 + latency, r4 + RESULT_LATENCY_CYCLES)]
 
 
-def test_a_pool_takes_a_tap_and_a_group_of_lanes_a_cycle():
+@pytest.mark.parametrize(
+    ("bits", "taps", "n_channels", "cycles"),
+    [
+        (4, (3, 2), 5, 6),  # taps of one word
+        (4, (3, 2), 40, 8 + 8 + 6),  # lanes for 16 channels, twice; taps for the 8 left over
+        (8, (3, 2), 40, 5 * 6),  # five words of 8 channels
+        (8, (1, 1), 40, 5 * 4),
+        (8, (1, 1), 35, 4 * 4 + 2),
+    ],
+)
+def test_a_pool_reads_words_tap_by_tap_while_lanes_finish(bits, taps, n_channels, cycles):
     text = f"""
     [post]
-    set_map height=4 width=4 output_width=4 bits=4
-    set_kernel n_slabs=1 height=3 width=2 stride_y=1 stride_x=1 dilation_y=1 dilation_x=1
-    set_slab pitch=8 n_channels=8 ring_rows=4 row_words=4
-    {RESULTS}
-    pool n_pixels=7 n_channels=5
+    set_map height=4 width=4 output_width=4 bits={bits}
+    set_kernel n_slabs=1 height={taps[0]} width={taps[1]} stride_y=1 stride_x=1 dilation_y=1 dilation_x=1
+    set_slab pitch=40 n_channels=40 ring_rows=4 row_words=24
+    {RESULTS.replace("pitch=8", "pitch=40").replace("row_words=4", "row_words=12")}
+    pool n_pixels=7 n_channels={n_channels}
     """
-    assert spans(times_of(text), "post")[-1] == (8, 8 + 1 + POST_STARTUP_CYCLES + 7 * 3 * 6)
+    assert spans(times_of(text), "post")[-1] == (8, 8 + 1 + POST_STARTUP_CYCLES + 7 * cycles)
 
 
 def test_at_a_barrier_all_wait_for_the_last_data():

@@ -30,6 +30,7 @@ class Weights:
         core = builder.config.lut if unit is Unit.LUT else builder.config.dsp
         assert core is not None
         self.fits_tile = nest.tile_lines <= core.rhs_depth
+        self.takes_pieces = nest.is_k_split and nest.tile_lines + self._largest_piece <= core.rhs_depth
         self.loaded: dict[tuple[int, int], int] = {}
         self.stored: dict[tuple[int, int], tuple[int, int]] = {}
         self.base = 0
@@ -39,7 +40,7 @@ class Weights:
         """Take room in the banks for a chunk of tiles."""
         self.chunk = self.nest.chunks[number]
         self.loaded = {}
-        if self.fits_tile:
+        if self.fits_tile and not self.takes_pieces:
             self.base = self.builder.ring(Memory.RHS, self.unit).take(len(self.chunk) * self.nest.tile_lines)
 
     def load(self, step: Step) -> tuple[int, int]:
@@ -58,7 +59,14 @@ class Weights:
         lines = nest.k_chunks[step.k].n_words * nest.rhs_lines if nest.is_k_split else len(step.tiles) * nest.tile_lines
         return self.loaded[step.tiles.start, step.k], lines
 
+    @property
+    def _largest_piece(self) -> int:
+        return max(chunk.n_words for chunk in self.nest.k_chunks) * self.nest.rhs_lines
+
     def _place(self, tile: int, k: int) -> int:
+        """Return the first line of a piece of a tile; those of one tile lie apart wherever in the ring they begin."""
+        if self.takes_pieces:
+            return self.builder.ring(Memory.RHS, self.unit).take(self.nest.k_chunks[k].n_words * self.nest.rhs_lines)
         before = sum(chunk.n_words for chunk in self.nest.k_chunks[:k]) * self.nest.rhs_lines
         return self.base + (tile - self.chunk.start) * self.nest.tile_lines + before
 

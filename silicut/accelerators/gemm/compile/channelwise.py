@@ -78,7 +78,7 @@ class Walk:
     def __init__(self, builder: Builder, layer: Channelwise, schedule: UnitSchedule, operand: Operand) -> None:
         self.builder, self.layer, self.unit, self.rings = builder, layer, schedule.unit, schedule.rings
         self.operand, self.order = operand, layer.view.order
-        bits = operand.bits if self.unit is Unit.DSP else 0
+        bits = operand.bits
         rings = rings_of(builder, Memory.FEATURES, self.unit, distinct_slabs(layer.view), self.rings.feature_rows, bits)
         self.feeder = RowFeeder(builder, layer.view, layer.geometry, {self.unit: rings}, is_wide=bits == 8)
         self.feeder.readers.append(self)

@@ -47,7 +47,7 @@ def operand_of(unit: Unit, format: IntegerFormat, element_bits: int, zero_point:
         Operand(bits=8, is_signed=True, flips=True, offset=-128, pad_value=3)
     """
     if unit is not Unit.DSP:
-        bits = format.bits
+        bits = element_bits if unit is Unit.POST else format.bits
         return Operand(bits, format.is_signed, False, 0, zero_point % (1 << bits))
     takes_signed = element_bits == 8
     fits = IntegerFormat(element_bits, is_signed=takes_signed)

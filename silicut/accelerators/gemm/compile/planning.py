@@ -22,6 +22,7 @@ _MAX_PIECES = 8
 _GROUPS_HELD = 3
 _CHUNKS_HELD = 64
 _MOST_ROWS = 128
+_ROWS_AHEAD = 4  # of outputs and of what is added, between the array and the memory
 MAX_GEMM_PIXELS, MAX_SLABS = 4095, 128
 
 
@@ -71,7 +72,12 @@ class _Core:
 
 def dsp_element_bits(activation_bits: int, weight_bits: int) -> int:
     """Return the width in which the DSP core multiplies: 4 if both operands have at most 4 bits, else 8."""
-    return 4 if max(activation_bits, weight_bits) <= 4 else 8
+    return stored_bits(max(activation_bits, weight_bits))
+
+
+def stored_bits(bits: int) -> int:
+    """Return the width of numbers of so many bits in units that store elements, not planes: 4 or 8."""
+    return 4 if bits <= 4 else 8
 
 
 def _core(config: GemmConfig, unit: Unit, activation_bits: int, weight_bits: int) -> _Core:
@@ -108,13 +114,12 @@ def _core(config: GemmConfig, unit: Unit, activation_bits: int, weight_bits: int
     )
 
 
-def feature_row_words(unit: Unit, width: int, pitches: Sequence[int], bits: int, element_bits: int) -> int:
-    """Return the words of one row of all slabs in a feature buffer: planes, in the DSP core elements of 4 or 8 bits."""
-    stored_bits = element_bits if unit is Unit.DSP else bits
-    return sum(row_words(width * pitch, stored_bits) for pitch in pitches)
+def feature_row_words(width: int, pitches: Sequence[int], element_bits: int) -> int:
+    """Return the words of one row of all slabs in a feature buffer."""
+    return sum(row_words(width * pitch, element_bits) for pitch in pitches)
 
 
-def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wants_all: bool) -> int:
+def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wants_all: bool, least_half: int = 0) -> int:
     """Return how many rows a ring gets: half of the buffer, so that the next layer's may begin, more where needed.
 
     Args:
@@ -123,6 +128,7 @@ def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wa
         words: of a row.
         rows: how many are needed at least, and how many there are.
         wants_all: whether all are wanted if the buffer holds them.
+        least_half: rows that half of the buffer must hold, or the ring gets all of it.
 
     Raises:
         DoesNotFit: the rows that are needed at least do not fit.
@@ -136,7 +142,8 @@ def ring_rows(what: str, capacity: int, words: int, rows: tuple[int, int], *, wa
         )
     if wants_all and most >= every:
         return every
-    return min(every, max(needed, min(capacity // 2 // words, _MOST_ROWS)))
+    half = min(capacity // 2 // words, _MOST_ROWS)
+    return min(every, max(needed, half if half >= least_half else most))
 
 
 def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSchedule:
@@ -154,14 +161,15 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
     longest_segment, parts = _cut_parts(core, shape)
     segments = segments_of(parts, shape.geometry)
     chunks = tuple(_k_chunks(core, segments, _most_words(core)))
+    keeps_lhs, chunk_tiles = False, 1
+    if _fits(core, shape):
+        whole = tuple(_k_chunks(core, segments, _n_words(core, shape)))
+        keeps_lhs, chunk_tiles = _chunks(config, core, shape, whole[0].n_words)
+        if len(chunks) == 1 or not _takes_turns(core, shape, keeps_lhs, chunk_tiles):
+            chunks = whole
+        else:
+            keeps_lhs, chunk_tiles = False, 1
     n_words = sum(chunk.n_words for chunk in chunks)
-    whole = -(-sum(segments) // core.word_elements)
-    if whole * core.lhs_planes <= core.lhs_depth and whole * core.rhs_lines <= core.rhs_depth:
-        chunks, n_words = (
-            (KChunk(first_segment=0, n_segments=len(segments), first_element=0, n_elements=sum(segments), n_words=whole),),
-            whole,
-        )
-    keeps_lhs, chunk_tiles = _chunks(config, core, shape, n_words, len(chunks) > 1)
     n_tiles = -(-shape.n_filters // core.tile_filters)
     n_chunks = -(-n_tiles // chunk_tiles)
     rings = _rings(config, core, shape, n_chunks, chunk_tiles, keeps_lhs)
@@ -204,12 +212,33 @@ def _most_words(core: _Core) -> int:
     return max(1, min(side // 2 for side in sides))
 
 
+def _n_words(core: _Core, shape: ProductShape) -> int:
+    """Return the words of a row that is not cut."""
+    return -(-sum(segments_of(shape.parts, shape.geometry)) // core.word_elements)
+
+
+def _fits(core: _Core, shape: ProductShape) -> bool:
+    """Tell whether the banks hold a stripe and a tile that are not cut."""
+    n_words = _n_words(core, shape)
+    return n_words * core.lhs_planes <= core.lhs_depth and n_words * core.rhs_lines <= core.rhs_depth
+
+
+def _takes_turns(core: _Core, shape: ProductShape, keeps_lhs: bool, chunk_tiles: int) -> bool:
+    """Tell whether expanding stripes, or loading tiles, could not go on while the array works.
+
+    That is so where the banks hold one of many, not two; cut, the next one's first parts may come in.
+    """
+    if keeps_lhs or chunk_tiles > 1:
+        return False
+    n_words = _n_words(core, shape)
+    has_one_stripe = 2 * n_words * core.lhs_planes > core.lhs_depth and shape.geometry.n_pixels > core.stripe_pixels
+    return has_one_stripe or (2 * n_words * core.rhs_lines > core.rhs_depth and shape.n_filters > core.tile_filters)
+
+
 def _cut_parts(core: _Core, shape: ProductShape) -> tuple[int, tuple[PartShape, ...]]:
     """Return the elements of the longest segment, so that each fits a chunk of k (0 for any), and the parts cut for it."""
     most = _most_words(core) * core.word_elements
-    whole = sum(segments_of(shape.parts, shape.geometry))
-    fits = -(-whole // core.word_elements) <= min(core.lhs_depth // core.lhs_planes, core.rhs_depth // core.rhs_lines)
-    if fits or max(segments_of(shape.parts, shape.geometry)) <= most:
+    if _fits(core, shape) or max(segments_of(shape.parts, shape.geometry)) <= most:
         return 0, shape.parts
     parts = [piece for part in shape.parts for piece in _cut_shape(part, shape.geometry, most)]
     if len(parts) > MAX_SLABS:
@@ -245,10 +274,8 @@ def _k_chunks(core: _Core, segments: Sequence[int], most_words: int) -> Iterator
     )
 
 
-def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int, is_k_split: bool) -> tuple[bool, int]:
+def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int) -> tuple[bool, int]:
     """Return whether all stripes stay in the LHS banks, and how many tiles make a chunk."""
-    if is_k_split:
-        return False, 1
     n_tiles = -(-shape.n_filters // core.tile_filters)
     n_stripes = -(-shape.geometry.n_pixels // core.stripe_pixels)
     tile_lines, entries = n_words * core.rhs_lines, config.buffers.table_entries
@@ -258,11 +285,17 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int, 
     weight_bits = shape.n_filters * n_words * core.word_elements * core.weight_bits
     map_bits = shape.geometry.size[0] * shape.geometry.size[1] * sum(shape.slab_pitches) * shape.activation_bits
     if fits_lhs and n_tiles > 1 and not (fits_rhs and weight_bits < map_bits):
-        return True, min(max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines), n_tiles)
+        held = 2 if _reloads_added(config, shape) else _CHUNKS_HELD
+        return True, min(max(1, core.rhs_depth // held // tile_lines), n_tiles)
     if fits_rhs:
         return False, n_tiles
     most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
     return False, _in_groups(core, max(1, min(most, core.rhs_depth // 2 // tile_lines)), core.rhs_depth // tile_lines)
+
+
+def _reloads_added(config: GemmConfig, shape: ProductShape) -> bool:
+    """Tell whether what is added must come in again for every chunk of tiles."""
+    return shape.residual_row_words * shape.geometry.output_size[0] > config.buffers.residual_words
 
 
 def _in_groups(core: _Core, tiles: int, most: int) -> int:
@@ -283,7 +316,7 @@ def _rings(config: GemmConfig, core: _Core, shape: ProductShape, n_chunks: int, 
     geometry = shape.geometry
     rows = geometry.rows_of_stripe(core.stripe_pixels)
     label = f"{core.unit.label} buffer of {shape.name}"
-    words = feature_row_words(core.unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, core.element_bits)
+    words = feature_row_words(geometry.size[1], shape.slab_pitches, core.element_bits)
     feature_rows = ring_rows(
         f"the feature {label}",
         config.buffers.feature_words,
@@ -318,6 +351,7 @@ def rings_with(
             shape.residual_row_words,
             (rows, shape.geometry.output_size[0]),
             wants_all=n_chunks > 1,
+            least_half=_ROWS_AHEAD,
         )
     return Rings(feature_rows=feature_rows, output_rows=output_rows, residual_rows=residual_rows, slab_chunks=slab_chunks)
 
@@ -337,4 +371,7 @@ def _output_ring(
     if n_chunks > 1 and fitting:
         return (whole or fitting)[-1], out_height
     slab = filters[1] if n_chunks > 1 else filters[0]
-    return 1, ring_rows(f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False)
+    rows_held = ring_rows(
+        f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False, least_half=_ROWS_AHEAD
+    )
+    return 1, rows_held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silicut.accelerators.gemm.compile.planning import ProductShape, feature_row_words, ring_rows, rings_with
+from silicut.accelerators.gemm.compile.planning import ProductShape, feature_row_words, ring_rows, rings_with, stored_bits
 from silicut.accelerators.gemm.compile.schedule import DepthwiseSchedule, PoolSchedule, Rings, UnitSchedule
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.program import Unit
@@ -75,12 +75,12 @@ def _plain_rings(
         unit: which executes it.
         shape: of the layer.
         work: output rows of a step that are wanted, chunks, and the filters of a chunk.
-        element_bits: of the feature buffer of the DSP core.
+        element_bits: of the feature buffer.
     """
     geometry, buffers = shape.geometry, config.buffers
     wanted, n_chunks, chunk_filters = work
     label = f"{unit.label} buffer of {shape.name}"
-    words = feature_row_words(unit, geometry.size[1], shape.slab_pitches, shape.activation_bits, element_bits)
+    words = feature_row_words(geometry.size[1], shape.slab_pitches, element_bits)
     most_words = buffers.feature_words // max(words, 1)
     rows = wanted if geometry.n_input_rows(wanted) <= most_words else 1
     feature_rows = ring_rows(
@@ -99,8 +99,9 @@ def plan_pool(config: GemmConfig, shape: ProductShape) -> UnitSchedule:
     Raises:
         DoesNotFit: a buffer is too small even for one output row.
     """
-    rings = _plain_rings(config, Unit.POST, shape, (1, 1, shape.n_filters), 0)
+    element_bits = stored_bits(shape.activation_bits)
+    rings = _plain_rings(config, Unit.POST, shape, (1, 1, shape.n_filters), element_bits)
     geometry = shape.geometry
     held = [rings.output_rows, *([rings.residual_rows] if rings.residual_rows else [])]
     rows = min(max(1, geometry.n_output_rows(rings.feature_rows) // 2), *(max(1, n // 2) for n in held))
-    return UnitSchedule(unit=Unit.POST, nest=PoolSchedule(rows_per_step=rows), rings=rings)
+    return UnitSchedule(unit=Unit.POST, nest=PoolSchedule(element_bits=element_bits, rows_per_step=rows), rings=rings)

@@ -24,8 +24,8 @@ class PoolWalk(Walk):
 
     def __init__(self, builder: Builder, layer: Channelwise, schedule: UnitSchedule) -> None:
         assert isinstance(schedule.nest, PoolSchedule)
-        self.rows_per_step = schedule.nest.rows_per_step
-        operand = operand_of(Unit.POST, layer.view.format, 0, layer.pad_value)
+        self.rows_per_step, bits = schedule.nest.rows_per_step, schedule.nest.element_bits
+        operand = operand_of(Unit.POST, layer.view.format, bits, layer.pad_value)
         super().__init__(builder, layer, schedule, operand)
         self.table_base = -1
 
@@ -60,8 +60,9 @@ class PoolWalk(Walk):
     def _step(self, part: int, rows: range, needed: range) -> None:
         geometry, piece = self.layer.geometry, self.layer.view.parts[part]
         width, n = geometry.output_size[1], len(piece.channels)
-        lanes = -(-n // self.builder.config.n_lanes)
-        cycles = len(rows) * width * lanes * geometry.kernel[0] * geometry.kernel[1]
+        config, n_taps = self.builder.config, geometry.kernel[0] * geometry.kernel[1]
+        taps = n_taps * -(-n * self.operand.bits // config.vector_word_bits)
+        cycles = len(rows) * width * max(taps, -(-n // config.n_vector_lanes))
         accesses = [*self.feeder.accesses(self.unit, needed), *self.results.accesses(rows)]
         if self.table_base >= 0:
             size = self.builder.config.buffers.table_entries

@@ -256,9 +256,11 @@ class PoolSchedule:
     """A layer of POST: for group of output rows: for part of the slab table: step.
 
     Attributes:
+        element_bits: 4 or 8, of the input in the feature buffer.
         rows_per_step: output rows of a step.
     """
 
+    element_bits: int
     rows_per_step: int
 
 

@@ -9,7 +9,7 @@ counts round down where a compiler may choose, so the bound is never above the e
     window        m kernel_height ceil(kernel_width channels a / F), once for each core that has filters
     result        m ceil(n / lanes)
     banks         (execute + result + tiles * latency) / banks of accumulators: a tile waits until one of them is free
-    vector unit   m ceil(n / lanes) taps
+    vector unit   m max(taps ceil(n bits / word), ceil(n / lanes))              bits = 4 or 8 of an element
     memory        bytes of input, weights, tables, residual, output and copy, each once, / bytes a cycle, and its pauses;
                   where each core has ports of its own, weights through these
 
@@ -133,6 +133,8 @@ def _machine(config: GemmConfig) -> dict[str, int]:
         "lut_banks": lut.n_accumulator_banks if lut else 1,
         "dsp_banks": dsp.n_accumulator_banks if dsp else 1,
         "lanes": config.n_lanes,
+        "vector_lanes": config.n_vector_lanes,
+        "vector_word_bits": config.vector_word_bits,
         "fill_bits": config.fill_bits,
         "beat_bits": 8 * memory.bytes_per_cycle,
         "n_port_groups": len(memory.groups),
@@ -157,7 +159,6 @@ def roofs(layers: Any, n_lut: ArrayLike, machine: Any) -> Roofs:
     n_lut = np.where(layers.is_product, n_lut, layers.is_depthwise * ~has_dsp * layers.out_channels)
     n_dsp = np.where(layers.is_product, layers.out_channels - n_lut, 0)
     columns = {part: has_dsp * cycles for part, cycles in _depthwise(layers, machine).items()}
-    window = layers.is_windows * layers.m * _ceil(layers.out_channels, machine.lanes)
     lut_execute, lut_result = _lut_execute(layers, n_lut, machine), layers.m * _ceil(n_lut, machine.lanes)
     dsp_execute = _dsp_execute(layers, n_dsp, machine) + columns["execute"]
     dsp_result = layers.m * _ceil(n_dsp, machine.lanes) + columns["result"]
@@ -172,7 +173,7 @@ def roofs(layers: Any, n_lut: ArrayLike, machine: Any) -> Roofs:
         (n_dsp > 0) * _window(layers, 1, layers.dsp_bits, machine) + columns["window"],
         dsp_result,
         np.floor((dsp_execute + dsp_result + dsp_tiles * machine.dsp_latency) / machine.dsp_banks),
-        window * layers.kernel_height * layers.kernel_width,
+        _vector(layers, machine),
         _memory(layers, n_lut, n_dsp, machine),
     )
     shape = np.broadcast_shapes(*(np.shape(part) for part in parts))
@@ -229,6 +230,13 @@ def _window(layers: Any, n_planes: Any, element_bits: Any, machine: Any) -> Any:
     by_rows = layers.kernel_height * _ceil(layers.kernel_width * channels * bits, machine.fill_bits)
     at_once = _ceil(layers.kernel_height * layers.kernel_width * channels * bits, machine.fill_bits)
     return layers.m * n_planes * np.where(layers.may_be_unrolled, at_once, by_rows)
+
+
+def _vector(layers: Any, machine: Any) -> Any:
+    """Return the cycles of the vector unit: words that it reads, or results that it finishes."""
+    n_words = _ceil(layers.out_channels * np.where(layers.a_bits <= 4, 4, 8), machine.vector_word_bits)
+    taps = layers.kernel_height * layers.kernel_width * n_words
+    return layers.is_windows * layers.m * np.maximum(taps, _ceil(layers.out_channels, machine.vector_lanes))
 
 
 def _depthwise(layers: Any, machine: Any) -> dict[str, Any]:

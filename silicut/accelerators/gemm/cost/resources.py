@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from silicut.accelerators.gemm.config import DspCore, GemmConfig, LutCore
 from silicut.targets.parts import Board, Part
 
-_BRAM_SHAPES = ((1024, 32), (512, 64))  # words and bits that are used of 36 and 72
+_BRAM_SHAPES = ((1024, 36), (512, 72))  # words and bits, parity bits used as data
 _WORD_BITS = 64  # of a buffer
 _ACCUMULATOR_BITS = 32
 _SLICE_FFS = 48  # of the tree of sums behind a slice
@@ -196,8 +196,8 @@ def _blocks(n_words: int, word_bits: int) -> int:
     """Return the blocks of a memory, deep or wide ones, whichever are fewer.
 
     Example:
-        >>> _blocks(1024, 128), _blocks(512, 128), _blocks(8192, 64)
-        (4, 2, 16)
+        >>> _blocks(1024, 128), _blocks(512, 288), _blocks(8192, 64)
+        (4, 4, 16)
     """
     return min(math.ceil(word_bits / bits) * math.ceil(n_words / depth) for depth, bits in _BRAM_SHAPES)
 
@@ -254,7 +254,7 @@ def _glue(config: GemmConfig, glue: Glue = Glue()) -> Iterator[Item]:
     yield Item("memory unit", "glue", glue.use(glue.memory_luts + glue.port_luts * config.memory.n_ports))
     yield Item("queues", "glue", glue.use(glue.queue_luts * (2 + 2 * len(cores))))
     yield Item("window units", "glue", glue.use(glue.window_luts * len(cores)))
-    n_lanes = config.n_lanes * (len(cores) + 1)
+    n_lanes = config.n_lanes * len(cores) + config.n_vector_lanes
     yield Item("post-processing", "glue", glue.use(glue.lane_luts * n_lanes, glue.lane_dsps * n_lanes))
     if config.dsp is not None:
         packs = config.dsp.macs_per_slice_4bit == 4 or config.dsp.macs_per_slice_8bit == 2

@@ -149,10 +149,10 @@ def _rows(load: LoadRows, config: GemmConfig) -> Iterator[str]:
     if load.n_words % load.bits:
         yield f"n_words must be a multiple of bits ({load.bits}), not {load.n_words}"
     wide = 8 if load.wide_elements else 4
-    if load.to_dsp and load.bits > wide:
-        yield f"bits must be at most {wide}, the width of the DSP core's elements, not {load.bits}"
+    if (load.to_dsp or load.to_post) and load.bits > wide:
+        yield f"bits must be at most {wide}, the width of an element in the DSP core and POST, not {load.bits}"
     for unit, address in load.targets:
-        n_words = load.n_words // load.bits * wide if unit is Unit.DSP else load.n_words
+        n_words = load.n_words if unit is Unit.LUT else load.n_words // load.bits * wide
         yield from _within(f"{unit.label}.features words", address, n_words, config.buffers.feature_words)
 
 
@@ -161,12 +161,12 @@ def _rows(load: LoadRows, config: GemmConfig) -> Iterator[str]:
 
 def _map(map: SetMap, _: GemmConfig) -> Iterator[str]:
     yield from _at_least(map, 1, "height", "width", "output_width")
-    is_dsp = map.queue == Queue.DSP_WINDOW
-    if map.bits not in ((4, 8) if is_dsp else range(1, MAX_PLANES + 1)):
-        yield f"bits must be {'4 or 8' if is_dsp else '1..8'}, not {map.bits}"
+    has_planes = map.queue == Queue.LUT_WINDOW
+    if map.bits not in (range(1, MAX_PLANES + 1) if has_planes else (4, 8)):
+        yield f"bits must be {'1..8' if has_planes else '4 or 8'}, not {map.bits}"
     elif map.pad_value >> map.bits:
         yield f"pad_value must have {map.bits} bits, not be {map.pad_value}"
-    if map.flip and not is_dsp:
+    if map.flip and map.queue != Queue.DSP_WINDOW:
         yield "flip must be 0 outside of dsp.window, not 1"
 
 

@@ -61,13 +61,13 @@ class LoadRows(Instruction):
         for i in range(n_words):
             word = dram[dram_address + i]
             if to_lut:  lut.features[lut_address + i] = word
-            if to_post: post.features[post_address + i] = word
-            if to_dsp:                           # `bits` words, one plane each, become `e` words of 64 / e elements
+            if to_dsp or to_post:                # `bits` words, one plane each, become `e` words of 64 / e elements
                 plane[i % bits] = word
                 if i % bits == bits - 1:
                     for k in range(64):
                         element = sum(plane[b][k] << b for b in range(bits)), sign-extended if is_signed
-                        dsp.features[dsp_address + i // bits * e + k * e // 64] gets it at bit k * e % 64
+                        if to_dsp: dsp.features[dsp_address + i // bits * e + k * e // 64] gets it at bit k * e % 64
+                        if to_post: post.features[post_address + i // bits * e + k * e // 64] gets it likewise
 
     with e = 8 if wide_elements else 4; bits is at most e, and n_words a multiple of bits.
     """
@@ -81,13 +81,13 @@ class LoadRows(Instruction):
     n_words: int = unsigned(14, "words to fetch")
     bits: int = unsigned(4, "planes of a granule")
     is_signed: int = unsigned(1, "elements are two's complement")
-    wide_elements: int = unsigned(1, "elements of the DSP core have 8 bits, else 4")
+    wide_elements: int = unsigned(1, "elements of the DSP core and of POST have 8 bits, else 4")
     to_lut: int = unsigned(1, "into the feature buffer of the LUT core")
     to_dsp: int = unsigned(1, "into that of the DSP core")
     to_post: int = unsigned(1, "into that of POST")
     lut_address: int = unsigned(14, "first word there")
     dsp_address: int = unsigned(15, "first word there")
-    post_address: int = unsigned(14, "first word there")
+    post_address: int = unsigned(15, "first word there")
 
     @property
     def targets(self) -> tuple[tuple[Unit, int], ...]:

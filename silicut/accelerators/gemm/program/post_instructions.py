@@ -24,7 +24,13 @@ class Pool(Instruction):
     The registers are those of the window units; `first_channel` counts from the slab's first element of a pixel. A window of
     one tap is a subsample, a requantisation or a function; with the step of set_residual on and that of set_requantise off
     it is the addition of two tensors.
-    Time: n_pixels * ceil(n_channels / n_lanes) * kernel.height * kernel.width and POST_STARTUP_CYCLES.
+    The unit reads vector_word_bits in a cycle: for each word of a pixel's channels it goes through the taps, while
+    the lanes finish the word before. Time: POST_STARTUP_CYCLES, and for each pixel, with w = vector_word_bits / bits,
+
+    ::
+
+        n_channels // w words, each max(kernel.height * kernel.width, ceil(w / n_vector_lanes))
+        if n_channels % w: max(kernel.height * kernel.width, ceil(n_channels % w / n_vector_lanes))
     """
 
     mnemonic: ClassVar[str] = "pool"

@@ -7,7 +7,7 @@ A tensor is a list of slabs (see `program.places`). Row y of slab s lies in the 
     base[s] + y % ring_rows[s] * row_words[s]
 
 as elements e = x * pitch[s] + c: element e is number e % 64 of granule e // 64, and a granule is `bits` words, in the LUT
-core and in POST one for each plane, in the DSP core 64 / bits elements each. Outside of the map lies `pad_value`.
+core one for each plane, in the DSP core and in POST 64 / bits elements each. Outside of the map lies `pad_value`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from silicut.hardware import Instruction, unsigned
 class SetMap(Instruction):
     """Registers: the map that windows move over.
 
-    `bits` counts the planes of an element in LUT.WINDOW and POST; in DSP.WINDOW it is 4 or 8, the width of an element.
+    `bits` counts the planes of an element in LUT.WINDOW; in DSP.WINDOW and POST it is 4 or 8, the width of an element.
     `flip` inverts the top bit of every element, pad values included, on its way into the banks of the DSP core, which
     multiplies uint4 or int8: it makes uint4 of int4 (adds 8) and int8 of uint8 (subtracts 128).
     """

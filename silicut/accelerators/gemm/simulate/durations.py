@@ -36,9 +36,11 @@ def _pixel_cycles(expand: Expand, windows: Windows, unit: Unit, config: GemmConf
 
 
 def pool_cycles(pool: Pool, windows: Windows, config: GemmConfig) -> int:
-    """Return the cycles of a pool: one group of lanes and one tap a cycle."""
+    """Return the cycles of a pool: a word of channels after the other, read tap by tap while the one before is finished."""
     n_taps = windows.kernel.height * windows.kernel.width
-    return POST_STARTUP_CYCLES + pool.n_pixels * -(-pool.n_channels // config.n_lanes) * n_taps
+    word = config.vector_word_bits // windows.map.bits
+    words = (min(word, pool.n_channels - start) for start in range(0, pool.n_channels, word))
+    return POST_STARTUP_CYCLES + pool.n_pixels * sum(max(n_taps, -(-n // config.n_vector_lanes)) for n in words)
 
 
 def tile_cycles(

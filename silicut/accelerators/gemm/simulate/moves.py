@@ -64,12 +64,12 @@ def _fill(buffer: Buffer, address: int, words: Words, when: Interval) -> None:
 def _load_rows(load: LoadRows, machine: Machine, when: Interval) -> None:
     words = machine.dram.get(load.dram_address, load.n_words)
     for unit, address in load.targets:
-        stored = dsp_words(words, load) if unit is Unit.DSP else words
+        stored = words if unit is Unit.LUT else element_words(words, load)
         _fill(machine.units[unit].features, address, stored, when)
 
 
-def dsp_words(words: Words, load: LoadRows) -> Words:
-    """Return rows of planes as rows of elements of 4 or 8 bits, as the DSP core stores them."""
+def element_words(words: Words, load: LoadRows) -> Words:
+    """Return rows of planes as rows of elements of 4 or 8 bits, as the DSP core and POST store them."""
     elements = unpack_rows(words[None], load.bits, bool(load.is_signed))[0]
     raw: NDArray[np.uint8] = elements.astype(np.uint8)
     if not load.wide_elements:

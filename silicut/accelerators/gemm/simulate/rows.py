@@ -48,7 +48,7 @@ class RowReader:
     Args:
         buffer: the feature buffer.
         windows: the registers.
-        unit: whose buffer it is; the DSP core stores elements instead of planes.
+        unit: whose buffer it is; the LUT core stores planes, the others elements.
         when: the time of the instruction.
     """
 
@@ -85,12 +85,13 @@ class RowReader:
         return read_elements(self._buffer, base, (first, n), bits, self._when, self._decode)
 
     def _decode(self, words: Any, bits: int) -> NDArray[np.int16]:
-        if self._unit is not Unit.DSP:
-            return unpack_rows(words, bits, self._is_signed)
+        if self._unit is Unit.LUT:
+            return unpack_rows(words, bits, False)
         raw: NDArray[np.uint8] = words.astype("<u8").view(np.uint8)
         if bits == 4:
             raw = np.stack([raw & np.uint8(15), raw >> np.uint8(4)], axis=-1)
-        elements: NDArray[np.int16] = raw.astype(np.int16)
+        top = np.int16(1 << bits - 1 if self._is_signed else 0)
+        elements: NDArray[np.int16] = (raw.astype(np.int16) ^ top) - top
         return elements
 
 

@@ -37,7 +37,7 @@ def random_config(rng):
         name="random", lut=None if cores == 1 else lut, dsp=None if cores == 2 else dsp, memory=memory,
         buffers=Buffers(feature_words=pick(512, 2048), residual_words=pick(256, 1024), output_words=pick(512, 2048),
                         table_entries=pick(64, 1024)),
-        n_lanes=pick(1, 2, 5, 8), fill_bits=pick(32, 64, 100, 128),
+        n_lanes=pick(1, 2, 5, 8), n_vector_lanes=pick(1, 3, 8), fill_bits=pick(32, 64, 100, 128),
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def configs(draw, cores=("both", "lut", "dsp")):
     )  # fmt: skip
     return GemmConfig(
         lut=None if has == "dsp" else lut, dsp=None if has == "lut" else dsp, memory=memory,
-        n_lanes=draw(st.integers(1, 16)), fill_bits=draw(st.sampled_from((32, 64, 128, 100))),
+        n_lanes=draw(st.integers(1, 16)), n_vector_lanes=draw(st.integers(1, 9)),
+        fill_bits=draw(st.sampled_from((32, 64, 128, 100))),
     )  # fmt: skip
 
 

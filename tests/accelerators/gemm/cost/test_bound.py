@@ -77,7 +77,9 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         latency, n_banks = (tiles[name] * core.latency_cycles, core.n_accumulator_banks) if core else (0, 1)
         found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // n_banks
     if layer.kind is Kind.WINDOWS:
-        found["vector"] = n_pixels * len(parts(layer.out_channels, lanes)) * layer.kernel_height * layer.kernel_width
+        n_words = len(parts(layer.out_channels * (4 if layer.a_bits <= 4 else 8), 64 * config.memory.n_ports))
+        taps = n_words * layer.kernel_height * layer.kernel_width
+        found["vector"] = n_pixels * max(taps, len(parts(layer.out_channels, config.n_vector_lanes)))
     words = math.ceil(sum(bits.values()) / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)
     row = layer.in_width * layer.in_channels
     granules = layer.n_rows_read * len(parts(row, 64))
@@ -128,6 +130,7 @@ FASTER = [
     lambda c: dataclasses.replace(c, lut=dataclasses.replace(c.lut, n_rows=2 * c.lut.n_rows)),
     lambda c: dataclasses.replace(c, dsp=dataclasses.replace(c.dsp, n_rows=2 * c.dsp.n_rows)),
     lambda c: dataclasses.replace(c, n_lanes=2 * c.n_lanes),
+    lambda c: dataclasses.replace(c, n_vector_lanes=2 * c.n_vector_lanes),
     lambda c: dataclasses.replace(c, fill_bits=2 * c.fill_bits),
 ]
 

@@ -5,7 +5,7 @@
     execute, product     words of a row * cycles of a word, for each stripe of each tile
     execute, depthwise   columns * taps down * turns, tile by tile of one output column
     result               valid pixels * ceil(valid filters / lanes), for each tile
-    vector unit          pixels * ceil(channels / lanes) * taps                              + start-up
+    vector unit          pixels * sum over words of max(taps, ceil(channels / lanes))        + start-up
     memory               words of 64 bits
 
 Jobs of a queue are in the order of the steps, so the n-th product of a queue is the n-th step of its core. What the loop
@@ -192,12 +192,21 @@ def _columns(part: UnitSchedule, geometry: Geometry, config: GemmConfig, *, is_w
 def _pools(schedules: Sequence[LayerSchedule], jobs: Sequence[Job], config: GemmConfig) -> Iterator[Busy]:
     """Yield the durations of the vector unit's jobs; a layer's are those between two changes of the layer's number."""
     layers = (layer for layer in schedules if any(isinstance(part.nest, PoolSchedule) for part in layer.units))
-    number, n_taps = -1, 0
+    number, cycles = -1, 0
     for job in jobs:
         pool = job.instruction
         if not isinstance(pool, Pool):
             continue
         if pool.layer != number:
-            number, geometry = pool.layer, next(layers).geometry
-            n_taps = geometry.kernel[0] * geometry.kernel[1]
-        yield Busy(POST_STARTUP_CYCLES + pool.n_pixels * -(-pool.n_channels // config.n_lanes) * n_taps)
+            number, layer = pool.layer, next(layers)
+        yield Busy(POST_STARTUP_CYCLES + pool.n_pixels * _pooled_pixel(layer, pool.n_channels, config))
+
+
+def _pooled_pixel(layer: LayerSchedule, n_channels: int, config: GemmConfig) -> int:
+    """Return the cycles of one pixel: whole words of channels, and the rest of them."""
+    nest, n_taps = layer.units[0].nest, layer.geometry.kernel[0] * layer.geometry.kernel[1]
+    assert isinstance(nest, PoolSchedule)
+    word = config.vector_word_bits // nest.element_bits
+    n_words, rest = divmod(n_channels, word)
+    whole = n_words * max(n_taps, -(-word // config.n_vector_lanes))
+    return whole + (max(n_taps, -(-rest // config.n_vector_lanes)) if rest else 0)
