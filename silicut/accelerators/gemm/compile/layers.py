@@ -14,7 +14,7 @@ from silicut.accelerators.gemm.compile.folding import Array, weight_width
 from silicut.accelerators.gemm.compile.fused import Epilogue, FusedLayer
 from silicut.accelerators.gemm.compile.geometry import Geometry
 from silicut.accelerators.gemm.compile.layer_windows import as_convolution, geometry_of, window_of
-from silicut.accelerators.gemm.compile.planning import ProductShape, dsp_element_bits
+from silicut.accelerators.gemm.compile.planning import AddedSlab, ProductShape, dsp_element_bits
 from silicut.accelerators.gemm.compile.planning_channelwise import plan_depthwise, plan_pool
 from silicut.accelerators.gemm.compile.pool import PoolWalk
 from silicut.accelerators.gemm.compile.product import Product, emit_product, part_shapes, written_parts
@@ -48,6 +48,9 @@ class LayerCompiler:
     split: Split
     filter_orders: Mapping[str, Sequence[int]]
     schedules: list[LayerSchedule] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._added = {layer.epilogue.residual for layer in self.tensors.partition.layers if layer.epilogue.residual}
 
     def emit(self, layer: FusedLayer) -> None:
         """Append a layer and note where its output lies.
@@ -140,6 +143,9 @@ class LayerCompiler:
         pitches = tuple(slab.pitch for slab in distinct_slabs(product.view))
         outputs = tuple(f.bits for f in product.formats if f is not None)
 
+        def added(filters: range) -> list[AddedSlab]:
+            return list(_added_slabs(product, filters))
+
         def shape(filters: range, _: Unit) -> ProductShape:
             return ProductShape(
                 name=product.name,
@@ -150,7 +156,9 @@ class LayerCompiler:
                 weight_bits=int(bits[filters.start : filters.stop].max()),
                 n_filters=len(filters),
                 output_bits=outputs,
-                residual_row_words=_residual_words(product, filters),
+                residual_row_words=sum(slab.row_words for slab in added(filters)),
+                residual_slabs=tuple(added(filters)),
+                is_added_later=product.epilogue.output in self._added,
             )
 
         plans = split_layer(self.builder.config, len(product.order), shape, self.split)
@@ -277,13 +285,13 @@ class LayerCompiler:
         return plan_pool(self.builder.config, shape)
 
 
-def _residual_words(product: Product, filters: range) -> int:
-    """Return the words of a row of what is added to some of a product's filters."""
-    if product.residual is None:
-        return 0
-    first = product.residual_first
-    elements = range(first + filters.start, first + filters.stop)
-    return sum(slab.row_words for slab in residual_slabs(product.residual, elements, product.name))
+def _added_slabs(product: Product, filters: range) -> Iterator[AddedSlab]:
+    """Yield the slabs of what is added to some of a product's filters, numbered from the first of these."""
+    if product.residual is not None:
+        first = product.residual_first + filters.start
+        found = residual_slabs(product.residual, range(first, first + len(filters)), product.name)
+        for slab, start in found.items():
+            yield AddedSlab(start - first, start - first + slab.pitch, slab.row_words)
 
 
 def _for_filters(epilogue: Epilogue, filters: Array) -> Epilogue:

@@ -20,10 +20,26 @@ from silicut.records import DoesNotFit
 
 _MAX_PIECES = 8
 _GROUPS_HELD = 3
-_CHUNKS_HELD = 64
+_CHUNKS_HELD = 4  # of tiles, where all stripes are kept
+_PIECES_HELD = 4  # of rows that are cut: one is multiplied while others come in
 _MOST_ROWS = 128
+_ADDED_CHANNELS = 64  # of a slab that is added later
 _ROWS_AHEAD = 4  # of outputs and of what is added, between the array and the memory
 MAX_GEMM_PIXELS, MAX_SLABS = 4095, 128
+
+
+@dataclass(frozen=True)
+class AddedSlab:
+    """A slab of what is added.
+
+    Attributes:
+        start, stop: filters to which its elements are added; they may lie outside of the core's.
+        row_words: words of a row.
+    """
+
+    start: int
+    stop: int
+    row_words: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,8 @@ class ProductShape:
         n_filters: elements of the output's pixels that the core makes, a multiple of 8.
         output_bits: of the result and of its copy, as far as they are written.
         residual_row_words: words of a row of what is added, 0 without.
+        residual_slabs: its slabs, as far as they hold what is added to these filters; see `AddedSlab`.
+        is_added_later: whether another layer adds the output: narrow slabs are then better, as it reads whole ones.
     """
 
     name: str
@@ -51,6 +69,14 @@ class ProductShape:
     n_filters: int
     output_bits: tuple[int, ...]
     residual_row_words: int = 0
+    residual_slabs: tuple[AddedSlab, ...] = ()
+    is_added_later: bool = False
+
+    def residual_words(self, filters: range) -> int:
+        """Return the words of a row of the slabs that hold what is added to some filters, all where slabs are not known."""
+        if not self.residual_slabs:
+            return self.residual_row_words
+        return sum(s.row_words for s in self.residual_slabs if s.start < filters.stop and s.stop > filters.start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +228,14 @@ def plan_product(config: GemmConfig, unit: Unit, shape: ProductShape) -> UnitSch
 
 
 def _most_words(core: _Core) -> int:
-    """Return the words of a chunk of k at most: two chunks should lie in the banks of either side."""
+    """Return the words of a chunk of k at most: several chunks should lie in the banks of either side."""
     sides = (core.lhs_depth // core.lhs_planes, core.rhs_depth // core.rhs_lines)
     if min(sides) < 1:
         raise DoesNotFit(
             f"the banks of the {core.unit.name} core must hold one word of {core.element_bits} bits by {core.rhs_lines} "
             "lines; make lhs_depth and rhs_depth larger"
         )
-    return max(1, min(side // 2 for side in sides))
+    return max(1, min(side // _PIECES_HELD for side in sides))
 
 
 def _n_words(core: _Core, shape: ProductShape) -> int:
@@ -285,17 +311,25 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int) 
     weight_bits = shape.n_filters * n_words * core.word_elements * core.weight_bits
     map_bits = shape.geometry.size[0] * shape.geometry.size[1] * sum(shape.slab_pitches) * shape.activation_bits
     if fits_lhs and n_tiles > 1 and not (fits_rhs and weight_bits < map_bits):
-        held = 2 if _reloads_added(config, shape) else _CHUNKS_HELD
-        return True, min(max(1, core.rhs_depth // held // tile_lines), n_tiles)
+        tiles = max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines)
+        if _reloads_added(config, shape, min(tiles * core.tile_filters, shape.n_filters)):
+            tiles = max(1, core.rhs_depth // 2 // tile_lines)
+        return True, min(tiles, n_tiles)
     if fits_rhs:
         return False, n_tiles
     most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
     return False, _in_groups(core, max(1, min(most, core.rhs_depth // 2 // tile_lines)), core.rhs_depth // tile_lines)
 
 
-def _reloads_added(config: GemmConfig, shape: ProductShape) -> bool:
+def _reloads_added(config: GemmConfig, shape: ProductShape, chunk_filters: int) -> bool:
     """Tell whether what is added must come in again for every chunk of tiles."""
-    return shape.residual_row_words * shape.geometry.output_size[0] > config.buffers.residual_words
+    return _added_words(shape, chunk_filters) * shape.geometry.output_size[0] > config.buffers.residual_words
+
+
+def _added_words(shape: ProductShape, chunk_filters: int) -> int:
+    """Return the words of a row of what is added to a chunk of filters, at most."""
+    starts = range(0, shape.n_filters, chunk_filters)
+    return max(shape.residual_words(range(start, min(start + chunk_filters, shape.n_filters))) for start in starts)
 
 
 def _in_groups(core: _Core, tiles: int, most: int) -> int:
@@ -344,11 +378,11 @@ def rings_with(
     n_chunks, rows = need
     slab_chunks, output_rows = _output_ring(config, label, shape, need, filters)
     residual_rows = 0
-    if shape.residual_row_words:
+    if added_words := _added_words(shape, filters[1]):
         residual_rows = ring_rows(
             f"the residual {label}",
             config.buffers.residual_words,
-            shape.residual_row_words,
+            added_words,
             (rows, shape.geometry.output_size[0]),
             wants_all=n_chunks > 1,
             least_half=_ROWS_AHEAD,
@@ -369,9 +403,15 @@ def _output_ring(
     fitting = [n for n in range(1, n_chunks + 1) if words(min(n * filters[1], filters[0])) * out_height <= capacity]
     whole = [n for n in fitting if n == n_chunks or n * filters[1] % CHANNEL_GROUP == 0]
     if n_chunks > 1 and fitting:
-        return (whole or fitting)[-1], out_height
+        return _slab_chunks(whole or fitting, filters[1], shape.is_added_later), out_height
     slab = filters[1] if n_chunks > 1 else filters[0]
     rows_held = ring_rows(
         f"the output {label}", capacity, words(slab), (rows, out_height), wants_all=False, least_half=_ROWS_AHEAD
     )
     return 1, rows_held
+
+
+def _slab_chunks(options: Sequence[int], chunk_filters: int, is_added_later: bool) -> int:
+    """Return how many chunks make a slab together: as many as possible, few where it is added later."""
+    narrow = [n for n in options if n * chunk_filters <= _ADDED_CHANNELS] if is_added_later else []
+    return narrow[-1] if narrow else options[0] if is_added_later else options[-1]

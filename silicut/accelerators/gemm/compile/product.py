@@ -150,20 +150,22 @@ class _Core:
         self.written: list[tuple[Output, list[int]]] = []
         self.weights = Weights(builder, self.unit, self.nest, rows_of(product.weight, filters, self.parts))
         self.residual_first = residual_first
-        self.results = ResultStage(builder, self.unit, product.epilogue, product.geometry.output_size, self._residual())
+        self.results = ResultStage(builder, self.unit, product.epilogue, product.geometry.output_size, None)
         self.lhs_base = self.group_base = -1
         self.chunk = self.product_words = -1
         self.slab_first = 0
 
-    def _residual(self) -> ResidualPlace | None:
-        view = self.product.residual
-        if view is None:
-            return None
-        first = self.residual_first
-        starts = residual_slabs(view, range(first, first + len(self.filters)), self.product.name)
-        rings = rings_of(self.builder, Memory.RESIDUAL, self.unit, list(starts), self.rings.residual_rows)
-        feeder = ResidualFeeder(self.builder, self.unit, rings, view.height)
-        return ResidualPlace(view=view, first=first, feeder=feeder, starts=starts)
+    def _set_added(self, view: View, filters: range) -> None:
+        """Say where lies what is added to the filters of a chunk; its slabs get rings unless they have some."""
+        elements = range(self.residual_first + filters.start, self.residual_first + filters.stop)
+        starts, first = residual_slabs(view, elements, self.product.name), self.residual_first + self.slab_first
+        before = self.results.residual
+        if before is None or starts != before.starts:
+            rings = rings_of(self.builder, Memory.RESIDUAL, self.unit, list(starts), self.rings.residual_rows)
+            feeder = ResidualFeeder(self.builder, self.unit, rings, view.height)
+            self.results.set_added(ResidualPlace(view=view, first=first, feeder=feeder, starts=starts))
+        elif first != before.first:
+            self.results.set_residual_map(first)
 
     # What rows feeders ask of their readers.
 
@@ -235,8 +237,8 @@ class _Core:
             slab = range(filters.start, self.nest.filters(chunks[last]).stop)
             self._set_outputs(slab)
             self.slab_first = slab.start
-            if self.results.residual is not None and step.chunk:
-                self.results.set_residual_map(self.residual_first + slab.start)
+        if self.product.residual is not None:
+            self._set_added(self.product.residual, filters)
         self.table.begin_chunk(filters, self.slab_first)
         self.weights.begin_chunk(step.chunk)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -230,11 +230,12 @@ class ResultStage:
             rounding=ROUNDINGS.index(add.rounding) if add else 0,
         )
         if self.residual is not None:
-            self._set_residual_slabs(self.residual)
+            self.set_added(self.residual)
 
-    def _set_residual_slabs(self, residual: ResidualPlace) -> None:
-        format = residual.view.format
-        rings = residual.feeder.rings
+    def set_added(self, residual: ResidualPlace) -> None:
+        """Set where lies what is added from now on."""
+        self.residual = residual
+        format, rings = residual.view.format, residual.feeder.rings
         self.set_residual_map(residual.first)
         for i, (slab, ring) in enumerate(rings.items()):
             self.builder.add(
@@ -253,7 +254,7 @@ class ResultStage:
     def set_residual_map(self, first: int) -> None:
         """Set which element of what is added belongs to channel 0 of the outputs."""
         assert self.residual is not None
-        format = self.residual.view.format
+        self.residual, format = replace(self.residual, first=first), self.residual.view.format
         self.builder.add(
             SetResidualMap,
             self._queue,

@@ -159,6 +159,11 @@ class ProductSchedule:
         """How often the map is walked over."""
         return 1 if self.keeps_lhs else -(-self.n_tiles // self.chunk_tiles)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether all stripes are expanded long before the last is needed."""
+        return self.keeps_lhs and len(self.chunks) > 1
+
     def filters(self, tiles: range) -> range:
         """Return the filters of some tiles."""
         return range(tiles.start * self.tile_filters, min(tiles.stop * self.tile_filters, self.n_filters))

@@ -140,7 +140,8 @@ def _words(config: GemmConfig, plan: UnitSchedule, shape: ProductShape) -> int:
 def with_shared_rows(plans: tuple[UnitSchedule, ...], height: int) -> tuple[tuple[UnitSchedule, ...], bool]:
     """Return the schedules of both cores with rings of the same number of rows, and whether one fetch serves both.
 
-    That is so where each core walks over the map once, or holds all of it.
+    That is so where each core walks over the map once, or holds all of it. A core that keeps all stripes needs all rows
+    early; it does not wait for one that takes its time.
     """
     if len(plans) < 2:
         return plans, False
@@ -149,7 +150,7 @@ def with_shared_rows(plans: tuple[UnitSchedule, ...], height: int) -> tuple[tupl
     n_rows = min(plan.rings.feature_rows for plan in plans)
     for nest in nests:
         assert isinstance(nest, ProductSchedule)
-        walks_once = nest.n_passes == 1 or n_rows >= height
+        walks_once = (nest.n_passes == 1 and not nest.is_ahead) or n_rows >= height
         if not walks_once or n_rows < nest.geometry.n_input_rows(nest.geometry.rows_of_stripe(nest.stripe_pixels)):
             return plans, False
     return tuple(_with_rows(plan, n_rows) for plan in plans), True
