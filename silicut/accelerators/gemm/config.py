@@ -198,6 +198,8 @@ class GemmConfig(Record):
         buffers: of each core and of the unit for vectors.
         n_lanes: results that each core's post-processing takes in a cycle.
         n_vector_lanes: results that the vector unit's takes.
+        adds_in_luts: whether the two multiplications of an addition, of nine bits by sixteen, are made of look-up tables in
+            all lanes, which saves two DSP slices in each.
         fill_bits: bits that a window unit writes into the banks of its core in a cycle.
         token_depth: the most tokens that a channel between two queues holds.
         clock_hz: assumed until hardware is placed and routed.
@@ -215,6 +217,7 @@ class GemmConfig(Record):
     buffers: Buffers = field(default_factory=Buffers)
     n_lanes: int = 8
     n_vector_lanes: int = 8
+    adds_in_luts: bool = False
     fill_bits: int = 128
     token_depth: int = 255
     clock_hz: float = 100e6

@@ -219,27 +219,34 @@ def _buffers(config: GemmConfig) -> Iterator[Item]:
 class Glue:
     """Assumed amounts around the arrays, until synthesis tells.
 
-    They come to 8,000 look-up tables for two cores, 8 lanes and 2 ports, what a fetch and result unit, its controllers, the
-    post-processing and the bus of comparable designs take together.
+    They come to 8,000 look-up tables for two cores, 8 lanes, 2 ports and fills of 128 bits, what a fetch and result unit, its
+    controllers, the post-processing and the bus of comparable designs take together.
 
     Attributes:
         memory_luts: of the unit that moves data.
         port_luts: of each port.
         queue_luts: of each of the queues of instructions.
-        window_luts: of each core's window unit.
+        window_luts: of each core's window unit: addresses and registers.
+        fill_luts: of each bit that it fills in a cycle, for the shifter.
+        tap_luts: of the vector unit, for each byte that it reads in a cycle: a comparison and a sum.
         lane_luts: of each lane of post-processing, of which every unit has its own.
         lane_dsps: of each lane: two for the multiplier of a 32-bit sum, two for an addition, one for the copy of fewer bits.
+        add_luts: of each lane, in place of the two for an addition: half a look-up table for each of its 2 x 9 x 16 products of
+            bits, and the carries.
         slice_luts: of each DSP slice of the array, for its inputs and the sum behind it.
         packed_slice_luts: of each slice that computes two filters at once: to take their results apart.
         ffs_per_lut: flip-flops for each look-up table of these.
     """
 
-    memory_luts: int = 2500
+    memory_luts: int = 2180
     port_luts: int = 500
     queue_luts: int = 200
-    window_luts: int = 450
+    window_luts: int = 130
+    fill_luts: float = 2.5
+    tap_luts: int = 20
     lane_luts: int = 100
     lane_dsps: int = 5
+    add_luts: int = 180
     slice_luts: int = 8
     packed_slice_luts: int = 22
     ffs_per_lut: float = 1.2
@@ -253,9 +260,14 @@ def _glue(config: GemmConfig, glue: Glue = Glue()) -> Iterator[Item]:
     cores = [core for core in (config.lut, config.dsp) if core is not None]
     yield Item("memory unit", "glue", glue.use(glue.memory_luts + glue.port_luts * config.memory.n_ports))
     yield Item("queues", "glue", glue.use(glue.queue_luts * (2 + 2 * len(cores))))
-    yield Item("window units", "glue", glue.use(glue.window_luts * len(cores)))
+    window = glue.window_luts + math.ceil(glue.fill_luts * config.fill_bits)
+    yield Item("window units", "glue", glue.use(window * len(cores)))
+    yield Item("taps of the vector unit", "glue", glue.use(glue.tap_luts * config.vector_word_bits // 8))
     n_lanes = config.n_lanes * len(cores) + config.n_vector_lanes
-    yield Item("post-processing", "glue", glue.use(glue.lane_luts * n_lanes, glue.lane_dsps * n_lanes))
+    luts, dsps = glue.lane_luts, glue.lane_dsps
+    if config.adds_in_luts:
+        luts, dsps = luts + glue.add_luts, dsps - 2
+    yield Item("post-processing", "glue", glue.use(luts * n_lanes, dsps * n_lanes))
     if config.dsp is not None:
         packs = config.dsp.macs_per_slice_4bit == 4 or config.dsp.macs_per_slice_8bit == 2
         each = glue.packed_slice_luts if packs else glue.slice_luts

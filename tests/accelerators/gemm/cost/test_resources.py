@@ -42,7 +42,7 @@ def test_groups_add_up_and_the_assumptions_come_to_what_they_say():
 def test_the_reference_point_is_no_design_for_the_small_part():
     sentences = exceeded(resources(N3H), PART)
     assert sentences == (
-        "LUTs: 49,211 needed, xc7z020 allows 45,220 (85% of 53,200); most go to LUT core 40,187, memory unit 3,500, "
+        "LUTs: 49,211 needed, xc7z020 allows 45,220 (85% of 53,200); most go to LUT core 40,187, memory unit 3,180, "
         "post-processing 2,400",
         "DSP slices: 248 needed, xc7z020 allows 220; most go to DSP core 128, post-processing 120",
         "BRAM36: 262 needed, xc7z020 allows 140; most go to LUT core 96, buffers of the LUT core 42, buffers of the DSP "
@@ -50,6 +50,11 @@ def test_the_reference_point_is_no_design_for_the_small_part():
     )
     assert exceeded(resources(N3H), device_table().part("xc7z045")) == ()
     assert exceeded(resources(TINY), PART) == ()
+
+
+def test_additions_in_luts_save_two_slices_a_lane():
+    before, after = (resources(dataclasses.replace(TINY, adds_in_luts=where)).total for where in (False, True))
+    assert (before.n_dsps - after.n_dsps, after.n_luts - before.n_luts) == (2 * 6, 180 * 6)
 
 
 def test_limits_are_met_to_the_unit():
@@ -73,6 +78,8 @@ def test_memory_is_compared_with_the_board():
     "larger",
     [
         {"n_lanes": 64},
+        {"n_vector_lanes": 64},
+        {"fill_bits": 512},
         {"lut": LutCore(n_rows=12, n_columns=17, word_bits=320, lhs_depth=1025, rhs_depth=2049)},
         {"dsp": DspCore(n_rows=3, n_inputs=32, n_outputs=48, lhs_depth=2049, rhs_depth=4097, macs_per_slice_4bit=4)},
         {"memory": Memory(n_ports=8)},
