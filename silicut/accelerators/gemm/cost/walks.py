@@ -142,7 +142,7 @@ def product_walk(layers: Any, n: Any, core: Any, shared: Any) -> CoreWalk:
 
 
 def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
-    """Return the loop nests: tiles, stripes and words of a row, whether rows are cut, chunks of tiles, passes over the map."""
+    """Return the loop nests: tiles, stripes, words of a row, whether rows are cut, chunks of tiles, passes over the map."""
     rows = np.maximum(core.n_rows, 1)
     n_tiles, n_stripes, n_words = _ceil(n, core.tile), _ceil(layers.m, rows), _ceil(layers.k, core.word)
     tile_lines = n_words * core.lines
@@ -293,7 +293,11 @@ def map_words(layers: Any) -> Any:
 def windows_fit(layers: Any, shared: Any) -> Any:
     """Return whether the vector unit's buffers hold the rows of one output row."""
     needed, _, words = _feature_rows(layers, 1, layers.a_bits, n_slabs=2)
-    out_words = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE) * (
-        layers.out_bits + layers.copy_bits
-    )
-    return (needed * words <= shared.feature_words) & (out_words <= shared.output_words)
+    granules = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE)
+    out_fits = granules * (layers.out_bits + layers.copy_bits) <= shared.output_words
+    return (needed * words <= shared.feature_words) & out_fits
+
+
+def windows_cycles(layers: Any, shared: Any) -> Any:
+    """Return what windows keep the vector unit busy."""
+    return layers.m * _ceil(layers.out_channels, shared.lanes) * layers.kernel_height * layers.kernel_width

@@ -1,7 +1,7 @@
 """The builds among which a design is chosen: a committed grid of shapes, memories and lanes.
 
-Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores are
-always there, slices compute two filters at once, and what the grid leaves open (ports, clock) belongs to the board.
+Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores
+are always there, slices compute two filters at once, and what the grid leaves open (ports, clock) belongs to the board.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ N3H_SPACE = Space(
     tuple(Parameter(name, levels) for name, levels in _N3H_LEVELS.items())
     + tuple(Parameter(name, (level,)) for name, level in _N3H_FIXED.items())
 )
-"""The six hardware actions of N3H-Core's released search (arXiv 2112.08193), in its order; what it does not choose is fixed."""
+"""The six hardware actions of N3H-Core's released search (arXiv 2112.08193), in its order; the rest is fixed."""
 
 
-def config_of(point: Point, memory: Memory = Memory(), clock_hz: float = 100e6, name: str = "design") -> GemmConfig:
+def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e6, name: str = "design") -> GemmConfig:
     """Return the build that a point stands for.
 
     Args:
         point: of `GRID` or `N3H_SPACE`.
-        memory: of the board.
+        memory: of the board; two ports by default.
         clock_hz: assumed.
         name: for tables.
     """
@@ -101,7 +101,7 @@ def config_of(point: Point, memory: Memory = Memory(), clock_hz: float = 100e6, 
         name=name,
         lut=lut,
         dsp=dsp,
-        memory=memory,
+        memory=memory or Memory(),
         buffers=buffers,
         n_lanes=at["n_lanes"],
         fill_bits=at["fill_bits"],
