@@ -9,7 +9,7 @@ little longer; `bench/design_search` says how much. The prediction is never belo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +133,7 @@ class Options:
         layers: numbers of the layer on the cores, for each option.
         n_lut, n_dsp: filters of each core.
         alternative: of its slot, for each option.
+        groups: as given.
         starts: the first option of each slot.
     """
 
@@ -144,6 +145,7 @@ class Options:
     ) -> None:
         flat = [(slot, g, a) for g, group in enumerate(groups) for a, slot in enumerate(group)]
         splits = [_splits(slot.layers[0]) for slot, _, _ in flat]
+        self.groups = groups
         self._slot_of = of = np.repeat(np.arange(len(flat)), [len(split) for split in splits])
         self.n, self.n_slots = len(of), len(groups)
         self.layers = _taken(layer_columns([slot.layers[0] for slot, _, _ in flat]), of)
@@ -158,6 +160,17 @@ class Options:
         self._windows = layer_columns([layer for slot, _, _ in flat for layer in slot.windows])
         members = [np.full(len(slot.windows), i) for i, (slot, _, _) in enumerate(flat)]
         self._slot_of_windows = np.concatenate([*members, np.zeros(0, np.int64)]).astype(np.int64)
+
+    @classmethod
+    def merged(cls, groups: Sequence[Sequence[Slot]], penalties: Sequence[Sequence[float]] | None = None) -> Options:
+        """Return the options of slots of which equal ones are looked at once; `Prediction.cycles` then has fewer columns."""
+        numbers: dict[Any, list[int]] = {}
+        for i, group in enumerate(groups):
+            key = (tuple(map(_nameless, group)), None if penalties is None else tuple(penalties[i]))
+            numbers.setdefault(key, []).append(i)
+        first = [own[0] for own in numbers.values()]
+        chosen = None if penalties is None else [penalties[i] for i in first]
+        return cls([groups[i] for i in first], chosen, [len(own) for own in numbers.values()])
 
     def on_lut(self, cores: Sequence[LutCore | None], shared: Any) -> CoreWalk:
         """Return what bit-serial cores do with each option."""
@@ -216,6 +229,10 @@ class Options:
         """Return what all slots together cost at least, array (builds,)."""
         found: Floats = np.minimum.reduceat(cycles + self._penalty, self.starts, axis=-1) @ self._counts
         return found
+
+
+def _nameless(slot: Slot) -> tuple[LayerWork, ...]:
+    return tuple(replace(layer, name="") for layer in slot.layers)
 
 
 def _splits(layer: LayerWork) -> list[int]:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from silicut.accelerators.gemm.config import GemmConfig, Memory
-from silicut.accelerators.gemm.cost.predicted import Options, Slot, predicted_with, slots_of
+from silicut.accelerators.gemm.cost.predicted import Options, predicted_with, slots_of
 from silicut.accelerators.gemm.cost.resources import AMOUNTS, Limits, Use, resources
 from silicut.accelerators.gemm.cost.work import LayerWork
 from silicut.accelerators.gemm.design.space import GRID, config_of
@@ -50,12 +50,7 @@ class DesignProblem:
     @cached_property
     def options(self) -> Options:
         """All legal splits of all slots."""
-        return Options([[slot] for slot in self.slots])
-
-    @cached_property
-    def slots(self) -> tuple[Slot, ...]:
-        """The layers by what runs at the same time."""
-        return slots_of(self.layers)
+        return Options.merged([[slot] for slot in slots_of(self.layers)])
 
     def config(self, point: Point) -> GemmConfig:
         """Return the build of a point."""
@@ -83,6 +78,7 @@ class DesignProblem:
                 yield (needed - most) / max(most, 1), f"{words}: {needed:,} needed, {most:,} allowed of {self.part.name}"
 
     def _refused(self, cycles: np.ndarray) -> Iterator[tuple[float, str]]:
-        refused = [slot.layers[0].name for slot, n in zip(self.slots, cycles, strict=True) if not math.isfinite(n)]
+        groups = self.options.groups
+        refused = [group[0].layers[0].name for group, n in zip(groups, cycles, strict=True) if not math.isfinite(n)]
         if refused:
-            yield len(refused) / len(self.slots), f"a buffer is too small for {len(refused)} layers, {refused[0]} first"
+            yield len(refused) / len(groups), f"a buffer is too small for {len(refused)} kinds of layers, {refused[0]} first"
