@@ -89,9 +89,7 @@ class BitSpace:
     @cached_property
     def levels(self) -> dict[str, tuple[int, ...]]:
         """By variable its widths."""
-        weights = {
-            _weights(n): (self.fixed[n].weight_bits,) if n in self.fixed else self.weight_bits for n in self._names
-        }
+        weights = {_weights(n): (self.fixed[n].weight_bits,) if n in self.fixed else self.weight_bits for n in self._names}
         tensors: dict[str, tuple[int, ...]] = {}
         for name, first in self.reads.items():
             given = (self.fixed[name].activation_bits,) if name in self.fixed else self.activation_bits
@@ -160,7 +158,8 @@ class BitSpace:
     def _slot(self, i: int, names: tuple[str, ...]) -> SlotBits:
         combinations = list(itertools.product(*(self.levels[name] for name in names)))
         slots = [
-            slots_of(self.work({**self.widest, **dict(zip(names, levels, strict=True))}).layers)[i] for levels in combinations
+            slots_of(self.work({**self.widest, **dict(zip(names, levels, strict=True))}).layers)[i]
+            for levels in combinations
         ]
         return SlotBits(names, tuple(combinations), tuple(slots))
 
