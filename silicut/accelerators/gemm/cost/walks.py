@@ -51,6 +51,8 @@ def shared_columns(configs: Sequence[GemmConfig]) -> Any:
     """Return what builds have besides their cores, as columns (builds, 1)."""
     return SimpleNamespace(
         lanes=_column([config.n_lanes for config in configs]),
+        vector_lanes=_column([config.n_vector_lanes for config in configs]),
+        vector_word_bits=_column([config.vector_word_bits for config in configs]),
         fill_bits=_column([config.fill_bits for config in configs]),
         feature_words=_column([config.buffers.feature_words for config in configs]),
         residual_words=_column([config.buffers.residual_words for config in configs]),
@@ -74,6 +76,7 @@ def lut_columns(cores: Sequence[LutCore | None], layers: Any) -> Any:
         fill_planes=layers.a_bits,
         fill_element=1,
         line_words=_ceil(numbers["n_columns"] * numbers["word_bits"], _WORD_BITS),
+        line_bits=numbers["word_bits"],
     )
 
 
@@ -94,6 +97,7 @@ def dsp_columns(cores: Sequence[DspCore | None], layers: Any) -> Any:
         fill_planes=1,
         fill_element=layers.dsp_bits,
         line_words=_ceil(numbers["n_columns"] * numbers["n_inputs"] * 8, _WORD_BITS),
+        line_bits=numbers["n_inputs"] * 8 / numbers["n_passes"],
     )
 
 
@@ -130,7 +134,8 @@ def product_walk(layers: Any, n: Any, core: Any, shared: Any) -> CoreWalk:
     execute = nest.n_tiles * nest.n_stripes * nest.n_words * core.word_cycles
     in_turn = (execute + result + nest.n_tiles * nest.n_stripes * core.latency_cycles) // core.n_accumulator_banks
     cycles = np.maximum.reduce(np.broadcast_arrays(execute, result, in_turn, nest.passes * layers.m * fills))
-    weights = nest.n_tiles * nest.n_words * core.lines * core.line_words * np.where(nest.is_cut, nest.n_stripes, 1)
+    lines = nest.n_words * core.lines * np.where(nest.is_reloaded, nest.n_stripes, 1)
+    weights = lines * (whole * core.line_words + _ceil(rest * core.line_bits, _WORD_BITS))
     words = weights + n + rings.residual_words
     is_used = n > 0
     fits = rings.fit & nest.fits & (core.n_rows > 0)
@@ -142,24 +147,28 @@ def product_walk(layers: Any, n: Any, core: Any, shared: Any) -> CoreWalk:
 
 
 def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
-    """Return the loop nests: tiles, stripes and words of a row, whether rows are cut, chunks of tiles, passes over the map."""
+    """Return the loop nests: tiles, stripes, words of a row, whether rows are cut, chunks of tiles, passes over the map."""
     rows = np.maximum(core.n_rows, 1)
     n_tiles, n_stripes, n_words = _ceil(n, core.tile), _ceil(layers.m, rows), _ceil(layers.k, core.word)
     tile_lines = n_words * core.lines
-    is_cut = (n_words * core.planes > core.lhs_depth) | (tile_lines > core.rhs_depth)
+    stripe_words = n_words * core.planes
+    fits_whole = (stripe_words <= core.lhs_depth) & (tile_lines <= core.rhs_depth)
     fits_table = _ceil(n, _PAD) * _PAD <= shared.entries
     fits_rhs = (n_tiles * tile_lines <= core.rhs_depth) & fits_table
-    fits_lhs = n_stripes * n_words * core.planes <= core.lhs_depth
+    fits_lhs = n_stripes * stripe_words <= core.lhs_depth
     weight_bits = n * n_words * core.word * core.weight_bits
     map_bits = layers.in_height * layers.in_width * layers.in_channels * layers.a_bits
     keeps = fits_lhs & (n_tiles > 1) & ~(fits_rhs & (weight_bits < map_bits))
-    chunk = _chunk_tiles(core, shared, n_tiles, np.maximum(tile_lines, 1), fits_table, keeps, fits_rhs)
+    chunk = _chunk_tiles(layers, n, core, shared, (n_tiles, np.maximum(tile_lines, 1), fits_table, keeps, fits_rhs))
+    one_stripe = (2 * stripe_words > core.lhs_depth) & (layers.m > rows)
+    one_tile = (2 * tile_lines > core.rhs_depth) & (n > core.tile)
+    is_cut = ~fits_whole | (~keeps & (chunk <= 1) & (one_stripe | one_tile) & (n_words > 1))
     n_chunks = np.where(is_cut, n_tiles, _ceil(n_tiles, chunk))
     return SimpleNamespace(
         n_tiles=n_tiles,
         n_stripes=n_stripes,
         n_words=n_words,
-        is_cut=is_cut,
+        is_reloaded=is_cut & (tile_lines > core.rhs_depth),
         n_chunks=n_chunks,
         chunk_filters=np.minimum(np.where(is_cut, 1, chunk) * core.tile, n),
         keeps=keeps & ~is_cut,
@@ -168,13 +177,16 @@ def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
     )
 
 
-def _chunk_tiles(core: Any, shared: Any, n_tiles: Any, tile_lines: Any, fits_table: Any, keeps: Any, fits_rhs: Any) -> Any:
+def _chunk_tiles(layers: Any, n: Any, core: Any, shared: Any, nest: tuple[Any, Any, Any, Any, Any]) -> Any:
     """Return the tiles whose weights lie in the banks together, where rows are whole."""
+    n_tiles, tile_lines, fits_table, keeps, fits_rhs = nest
+    added = layers.out_height * _ceil(layers.out_width * _padded(n), GRANULE) * layers.added_bits
+    held = np.where(added > shared.residual_words, 2, _CHUNKS_HELD)
     most = np.where(fits_table, n_tiles, np.maximum(1, shared.entries // 2 // core.tile))
     half = np.maximum(1, np.minimum(most, core.rhs_depth // 2 // tile_lines))
     group = _PAD / np.gcd(_PAD, core.tile.astype(np.int64))
     grouped = np.where(half >= group, half // group * group, np.where(group <= core.rhs_depth // tile_lines, group, half))
-    few = np.minimum(n_tiles, np.maximum(1, core.rhs_depth // _CHUNKS_HELD // tile_lines))
+    few = np.minimum(n_tiles, np.maximum(1, core.rhs_depth // held // tile_lines))
     return np.maximum(1, np.where(keeps, few, np.where(fits_rhs, n_tiles, grouped)))
 
 
@@ -292,8 +304,14 @@ def map_words(layers: Any) -> Any:
 
 def windows_fit(layers: Any, shared: Any) -> Any:
     """Return whether the vector unit's buffers hold the rows of one output row."""
-    needed, _, words = _feature_rows(layers, 1, layers.a_bits, n_slabs=2)
-    out_words = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE) * (
-        layers.out_bits + layers.copy_bits
-    )
-    return (needed * words <= shared.feature_words) & (out_words <= shared.output_words)
+    needed, _, words = _feature_rows(layers, 1, np.where(layers.a_bits <= 4, 4, 8), n_slabs=2)
+    granules = _ceil(layers.out_width * _padded(_ceil(layers.out_channels, 2)), GRANULE)
+    out_fits = granules * (layers.out_bits + layers.copy_bits) <= shared.output_words
+    return (needed * words <= shared.feature_words) & out_fits
+
+
+def windows_cycles(layers: Any, shared: Any) -> Any:
+    """Return what windows keep the vector unit busy."""
+    n_words = _ceil(layers.out_channels * np.where(layers.a_bits <= 4, 4, 8), shared.vector_word_bits)
+    taps = layers.kernel_height * layers.kernel_width * n_words
+    return layers.m * np.maximum(taps, _ceil(layers.out_channels, shared.vector_lanes))

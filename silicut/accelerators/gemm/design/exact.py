@@ -1,9 +1,9 @@
 """The best build of a grid by branch and bound: the smallest predicted time, with the proof that no other point has less.
 
-Decisions are taken in five steps: lanes, the bit-serial core, the DSP core, the depths of their banks, buffers. What is not
-decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its cheapest
-in look-up tables, flip-flops, slices and blocks of memory, so a node's bound is never above what it leads to. The node of
-lowest bound is opened first; when that bound is no less than the best build known, it is proven best.
+Decisions are taken in five steps: lanes, the bit-serial core, the DSP core, the depths of their banks, buffers and all else. What is
+not decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its
+cheapest in look-up tables, flip-flops, slices and blocks of memory, so a node's bound is never above what it leads to. The
+node of lowest bound is opened first; when that bound is no less than the best build known, it is proven best.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from silicut.records import DoesNotFit, Progress, Tracker, silent
 
 STEPS = ("lanes", "bit-serial core", "DSP core", "depths of banks", "buffers")
 _LANES = ("n_lanes",)
+_SHARED = (*BUFFERS, "n_vector_lanes", "fill_bits")
 _UNLIMITED = 2**40
 _MAX_ELEMENTS = 2**19
 _LEAVES_AT_ONCE = 32
@@ -175,7 +176,7 @@ class _Search:
         """Go down to a first build, so that most nodes are pruned when they are met; this is not counted."""
         for i in range(min(len(family.bounds), _CHILDREN_TRIED)):
             opened = self._open(family, i)
-            if (opened is None and self.best) or (opened is not None and self._descend(opened)):
+            if self._descend(opened) if opened is not None else self.best:
                 return True
         return False
 
@@ -251,7 +252,7 @@ class _Search:
 
     def _buffers(self, point: dict[str, int], bound: float) -> None:
         """Predict the builds below a node, those with most memory first, until one is as good as the bound."""
-        levels, added = self.grid.of((*BUFFERS, "fill_bits"))
+        levels, added = self.grid.of(_SHARED)
         cores = (
             {name: point[name] for name in (*LUT_CORE, *LUT_DEPTHS)},
             {name: point[name] for name in (*DSP_CORE, *DSP_DEPTHS)},
@@ -261,9 +262,10 @@ class _Search:
         counts = self.counts[STEPS[-1]]
         counts.n_infeasible += int((~fits).sum())
         levels = levels[fits][np.argsort(-added[fits, 3], kind="stable")]
-        names = (*BUFFERS, "fill_bits")
-        for start in range(0, len(levels), _LEAVES_AT_ONCE):
-            some = levels[start : start + _LEAVES_AT_ONCE]
+        names = _SHARED
+        start, size = 0, 1
+        while start < len(levels):
+            some = levels[start : start + size]
             costs = self._predicted(point, names, some)
             counts.n_visited += len(some)
             counts.n_infeasible += int(np.isinf(costs).sum())
@@ -272,13 +274,14 @@ class _Search:
             if costs[best] <= bound or bound >= self.limit:
                 counts.n_pruned += len(levels) - start - len(some)
                 return
+            start, size = start + size, min(4 * size, _LEAVES_AT_ONCE)
 
     def _predicted(self, point: dict[str, int], names: tuple[str, ...], levels: Amounts) -> Floats:
         configs = [self.problem.config({**point, **dict(zip(names, row, strict=True))}) for row in levels]
         shared = shared_columns(configs)
         lut, dsp = self.options.on_lut([configs[0].lut], shared), self.options.on_dsp([configs[0].dsp], shared)
         vector = self.options.vector(shared)
-        return self.options.network(self.options.times(lut, dsp, vector, self.memory), vector)
+        return self.options.network(self.options.times(lut, dsp, vector, self.memory))
 
     def _note(self, cost: float, point: dict[str, int]) -> None:
         """Keep a build if it is among the best, one for each pair of cores."""
@@ -295,12 +298,12 @@ class _Search:
 
     def _bounds(self, lut: CoreWalk, dsp: CoreWalk, point: dict[str, int]) -> Floats:
         vector = self.options.vector(self._shared(point))
-        return self.options.network(self.options.times(lut, dsp, vector, self.memory), vector)
+        return self.options.network(self.options.times(lut, dsp, vector, self.memory))
 
     def _shared(self, point: dict[str, int]) -> Any:
         """Return what all units share as columns: the lanes that are decided, all else without limit."""
-        grown = {**self.grid.cheapest, "fill_bits": self.grid.level("fill_bits"), "n_lanes": point["n_lanes"]}
-        return shared_columns([self.problem.config(grown | dict.fromkeys(BUFFERS, _UNLIMITED))])
+        grown = {name: self.grid.level(name) for name in ("fill_bits", "n_vector_lanes")} | {"n_lanes": point["n_lanes"]}
+        return shared_columns([self.problem.config(self.grid.cheapest | grown | dict.fromkeys(BUFFERS, _UNLIMITED))])
 
     def _cores(self, name: str, names: tuple[str, ...], levels: Any) -> list[Any]:
         """Return cores of the bit-serial or of the DSP kind; depths that are not given have no limit."""

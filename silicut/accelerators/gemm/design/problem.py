@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from silicut.accelerators.gemm.config import GemmConfig, Memory
-from silicut.accelerators.gemm.cost.predicted import Options, predicted_with
+from silicut.accelerators.gemm.cost.predicted import Options, predicted_with, slots_of
 from silicut.accelerators.gemm.cost.resources import AMOUNTS, Limits, Use, resources
 from silicut.accelerators.gemm.cost.work import LayerWork
 from silicut.accelerators.gemm.design.space import GRID, config_of
@@ -35,8 +35,8 @@ class DesignProblem:
 
     layers: Sequence[LayerWork]
     part: Part
-    limits: Limits = Limits()
-    memory: Memory = Memory()
+    limits: Limits = field(default_factory=Limits)
+    memory: Memory = field(default_factory=Memory)
     clock_hz: float = 100e6
     space: Space = field(default=GRID)
     network: str = "network"
@@ -49,8 +49,8 @@ class DesignProblem:
 
     @cached_property
     def options(self) -> Options:
-        """All legal splits of all layers."""
-        return Options([[layer] for layer in self.layers])
+        """All legal splits of all slots."""
+        return Options.merged([[slot] for slot in slots_of(self.layers)])
 
     def config(self, point: Point) -> GemmConfig:
         """Return the build of a point."""
@@ -78,6 +78,7 @@ class DesignProblem:
                 yield (needed - most) / max(most, 1), f"{words}: {needed:,} needed, {most:,} allowed of {self.part.name}"
 
     def _refused(self, cycles: np.ndarray) -> Iterator[tuple[float, str]]:
-        refused = [layer.name for layer, n in zip(self.layers, cycles, strict=True) if not math.isfinite(n)]
+        groups = self.options.groups
+        refused = [group[0].layers[0].name for group, n in zip(groups, cycles, strict=True) if not math.isfinite(n)]
         if refused:
-            yield len(refused) / len(self.layers), f"a buffer is too small for {len(refused)} layers, {refused[0]} first"
+            yield len(refused) / len(groups), f"a buffer is too small for {len(refused)} kinds of layers, {refused[0]} first"

@@ -1,7 +1,7 @@
 """The builds among which a design is chosen: a committed grid of shapes, memories and lanes.
 
-Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores are
-always there, slices compute two filters at once, and what the grid leaves open (ports, clock) belongs to the board.
+Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores
+are always there, slices compute two filters at once, and what the grid leaves open (ports, clock) belongs to the board.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ LUT_DEPTHS = ("lut_lhs_depth", "lut_rhs_depth")
 DSP_CORE = ("dsp_rows", "dsp_inputs", "dsp_outputs", "dsp_passes")
 DSP_DEPTHS = ("dsp_lhs_depth", "dsp_rhs_depth")
 BUFFERS = ("feature_words", "residual_words", "output_words", "table_entries")
-POST = ("n_lanes", "fill_bits")
 
 _LEVELS: dict[str, tuple[int, ...]] = {
     "lut_rows": (2, 4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28),
@@ -29,6 +28,7 @@ _LEVELS: dict[str, tuple[int, ...]] = {
     "dsp_lhs_depth": (256, 512, 1024, 2048),
     "dsp_rhs_depth": (256, 512, 1024, 2048),
     "n_lanes": (2, 4, 6, 8, 12, 16, 24),
+    "n_vector_lanes": (2, 4, 8, 16),
     "fill_bits": (64, 128, 192, 256, 512),
     "feature_words": (1024, 2048, 3072, 4096, 6144, 8192),
     "residual_words": (512, 1024, 2048, 4096),
@@ -54,6 +54,7 @@ _N3H_FIXED = {
     "dsp_outputs": 16,
     "dsp_passes": 2,
     "n_lanes": 4,
+    "n_vector_lanes": 4,
     "fill_bits": 128,
     "feature_words": 4096,
     "residual_words": 1024,
@@ -65,15 +66,15 @@ N3H_SPACE = Space(
     tuple(Parameter(name, levels) for name, levels in _N3H_LEVELS.items())
     + tuple(Parameter(name, (level,)) for name, level in _N3H_FIXED.items())
 )
-"""The six hardware actions of N3H-Core's released search (arXiv 2112.08193), in its order; what it does not choose is fixed."""
+"""The six hardware actions of N3H-Core's released search (arXiv 2112.08193), in its order; the rest is fixed."""
 
 
-def config_of(point: Point, memory: Memory = Memory(), clock_hz: float = 100e6, name: str = "design") -> GemmConfig:
+def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e6, name: str = "design") -> GemmConfig:
     """Return the build that a point stands for.
 
     Args:
         point: of `GRID` or `N3H_SPACE`.
-        memory: of the board.
+        memory: of the board; two ports by default.
         clock_hz: assumed.
         name: for tables.
     """
@@ -101,9 +102,10 @@ def config_of(point: Point, memory: Memory = Memory(), clock_hz: float = 100e6, 
         name=name,
         lut=lut,
         dsp=dsp,
-        memory=memory,
+        memory=memory or Memory(),
         buffers=buffers,
         n_lanes=at["n_lanes"],
+        n_vector_lanes=at["n_vector_lanes"],
         fill_bits=at["fill_bits"],
         clock_hz=clock_hz,
     )
