@@ -67,6 +67,8 @@ class Ddpg:
                 raise
             raise ToolMissing("stable-baselines3 or gymnasium", "rl") from None
         features = objective.features if isinstance(objective, Described) else {}
+        if objective.space.size == 1:
+            return (point for point in [objective.space.start(rng)])
         return self._episodes(Agent(objective.space, features, self, int(rng.integers(_MAX_SEED))), n_evaluations, rng)
 
     def _episodes(self, agent: Agent, n_episodes: int, rng: np.random.Generator) -> Search[Point]:
