@@ -21,7 +21,7 @@ from silicut.targets.profile import Profile
 from silicut.zoo import assign_weights, bundled_names, bundled_weights, load_weights, network, network_entry
 
 HERE = Path(__file__).parent
-PACKAGES = ("torch", "onnxruntime", "openvino", "scipy")
+PACKAGES = ("torch", "onnxruntime", "openvino", "scipy", "optuna", "stable-baselines3")
 
 
 class Table:

@@ -5,7 +5,7 @@ This module needs the extra "rl" and is imported only where the solver is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from silicut.search.space import Level, Space
+from silicut.search.space import Level, Parameter, Space
 
 if TYPE_CHECKING:
     from silicut.search.reinforcement import Ddpg
@@ -33,21 +33,24 @@ _BASELINE_FRAC = 0.5
 
 
 class Choices(gymnasium.Env[Observation, NDArray[np.float32]]):
-    """An episode: one parameter of a space after the other is given the level that an action in 0..1 stands for.
+    """An episode: one parameter after the other is given the level that an action in 0..1 stands for.
+
+    Parameters of one level are left out.
 
     An observation holds what is known of the parameter to choose (each feature scaled to 0..1 over all parameters that have
     features; zeros for the others), then the levels chosen so far of those without features (0 where not yet chosen, else
     the place among its levels, 1 the last), and the last action. Rewards are 0: only the whole point has an outcome.
 
     Args:
-        space: the parameters, in the order in which they are chosen.
+        space: the parameters, in the order in which they are chosen; at least one has several levels.
         features: see `silicut.search.outcome.Described`.
     """
 
     def __init__(self, space: Space, features: Mapping[str, tuple[float, ...]]) -> None:
-        self._space = space
-        self._features = _scaled(space, features)
-        self._machine = [i for i, parameter in enumerate(space.parameters) if parameter.name not in features]
+        self._free = tuple(parameter for parameter in space.parameters if len(parameter.levels) > 1)
+        self._fixed = {p.name: p.levels[0] for p in space.parameters if p not in self._free}
+        self._features = _scaled(self._free, features)
+        self._machine = [i for i, parameter in enumerate(self._free) if parameter.name not in features]
         n_numbers = self._features.shape[1] + len(self._machine) + 1
         self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (n_numbers,), np.float32)
         self.action_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
@@ -55,9 +58,15 @@ class Choices(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._last_action = 0.0
 
     @property
+    def n_steps(self) -> int:
+        """Of an episode."""
+        return len(self._free)
+
+    @property
     def point(self) -> dict[str, Level]:
         """What the episode has chosen, once it is over."""
-        return self._space.at(self._places)
+        chosen = {p.name: p.levels[place] for p, place in zip(self._free, self._places, strict=True)}
+        return self._fixed | chosen
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode; nothing about it is left to chance."""
@@ -67,25 +76,24 @@ class Choices(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Choose the level of the next parameter: its levels share 0..1 in equal parts."""
-        n_levels = len(self._space.parameters[len(self._places)].levels)
+        n_levels = len(self._free[len(self._places)].levels)
         self._last_action = float(action[0])
         self._places.append(min(int(self._last_action * n_levels), n_levels - 1))
-        return self._observation(), 0.0, len(self._places) == len(self._space.parameters), False, {}
+        return self._observation(), 0.0, len(self._places) == len(self._free), False, {}
 
     def _observation(self) -> Observation:
         next_one, n_chosen = min(len(self._places), len(self._features) - 1), len(self._places)
-        levels = self._space.parameters
-        chosen = [(self._places[i] + 1) / len(levels[i].levels) if i < n_chosen else 0.0 for i in self._machine]
+        chosen = [(self._places[i] + 1) / len(self._free[i].levels) if i < n_chosen else 0.0 for i in self._machine]
         return np.array([*self._features[next_one], *chosen, self._last_action], dtype=np.float32)
 
 
-def _scaled(space: Space, features: Mapping[str, tuple[float, ...]]) -> NDArray[np.float64]:
+def _scaled(parameters: Sequence[Parameter], features: Mapping[str, tuple[float, ...]]) -> NDArray[np.float64]:
     """Return a row of features in 0..1 for each parameter, zeros for those without, shape (n parameters, n features)."""
     n_features = max((len(row) for row in features.values()), default=0)
-    rows = np.zeros((len(space.parameters), n_features))
-    known = [i for i, parameter in enumerate(space.parameters) if parameter.name in features]
+    rows = np.zeros((len(parameters), n_features))
+    known = [i for i, parameter in enumerate(parameters) if parameter.name in features]
     if known:
-        given = np.array([features[space.parameters[i].name] for i in known], dtype=np.float64)
+        given = np.array([features[parameters[i].name] for i in known], dtype=np.float64)
         span = np.ptp(given, axis=0)
         rows[known] = (given - given.min(axis=0)) / np.where(span > 0, span, 1.0)
     return rows
@@ -118,7 +126,7 @@ class Agent:
         with _own_torch():
             torch.manual_seed(seed)
             self._ddpg = _FixedRates(
-                "MlpPolicy", self._choices, buffer_size=_N_EPISODES_KEPT * len(space.parameters), tau=_TAU, gamma=_DISCOUNT,
+                "MlpPolicy", self._choices, buffer_size=_N_EPISODES_KEPT * self._choices.n_steps, tau=_TAU, gamma=_DISCOUNT,
                 replay_buffer_class=_Replay, replay_buffer_kwargs={"seed": seed},
                 policy_kwargs={"net_arch": list(_N_HIDDEN)}, device="cpu",
             )  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 
 from silicut.records import ConfigError, ToolMissing
 from silicut.search.outcome import Described, Objective, Outcome, Search
+from silicut.search.random_points import RandomPoints
 from silicut.search.space import Point
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Ddpg:
                 raise
             raise ToolMissing("stable-baselines3 or gymnasium", "rl") from None
         features = objective.features if isinstance(objective, Described) else {}
+        if objective.space.size == 1:
+            return RandomPoints().search(objective, n_evaluations, rng)
         return self._episodes(Agent(objective.space, features, self, int(rng.integers(_MAX_SEED))), n_evaluations, rng)
 
     def _episodes(self, agent: Agent, n_episodes: int, rng: np.random.Generator) -> Search[Point]:

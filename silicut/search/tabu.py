@@ -32,7 +32,7 @@ class Tabu:
         ConfigError: one of them is below 1.
     """
 
-    n_candidates: int = 20
+    n_candidates: int = 40
     tenure: int = 5
     patience: int = 12
     name = "tabu"

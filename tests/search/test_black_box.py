@@ -114,7 +114,7 @@ def test_where_nothing_fits_the_least_broken_point_is_the_answer(solver):
     assert result.best.outcome.violation == min(e.outcome.violation for e in result.evaluations) <= 3.0
 
 
-@pytest.mark.parametrize("solver", ["annealing", "tabu"])
+@pytest.mark.parametrize("solver", solvers())
 def test_a_space_of_one_point_is_searched(solver):
     class Single:
         name = "single"

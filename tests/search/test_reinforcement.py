@@ -16,7 +16,13 @@ from stable_baselines3.common.env_checker import check_env
 from silicut.search.agent import Agent, Choices
 
 SPACE = Space(
-    (Parameter("rows", (1, 2, 4, 8)), Parameter("w0", (2, 3)), Parameter("w1", (2, 3, 4)), Parameter("lanes", (1, 2)))
+    (
+        Parameter("rows", (1, 2, 4, 8)),
+        Parameter("w0", (2, 3)),
+        Parameter("fixed", (9,)),
+        Parameter("w1", (2, 3, 4)),
+        Parameter("lanes", (1, 2)),
+    )
 )
 FEATURES = {"w0": (3.0, 64.0, 5.0), "w1": (7.0, 16.0, 5.0)}
 
@@ -35,7 +41,7 @@ def test_observations_hold_scaled_features_chosen_levels_and_the_last_action():
         assert not is_cut
         observed.append(seen)
     assert is_last
-    assert choices.point == {"rows": 4, "w0": 2, "w1": 4, "lanes": 2}
+    assert choices.point == {"rows": 4, "w0": 2, "w1": 4, "lanes": 2, "fixed": 9}
     expected = [  # three features of the parameter to choose; rows, lanes; the last action
         [0, 0, 0, 0, 0, 0],
         [0, 1, 0, 0.75, 0, 0.6],

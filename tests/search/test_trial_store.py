@@ -112,6 +112,18 @@ def test_two_processes_on_one_storage_repeat_nothing(tmp_path, solvers, seeds):
         assert [point, curve] == [list(alone.best.point.values()), [list(step) for step in alone.curve]]
 
 
+@pytest.mark.parametrize("solver", ["annealing", "ddpg", "evolution", "random", "tabu", "tpe"])
+def test_what_is_stored_brings_every_solver_back_to_where_it_was(tmp_path, solver):
+    if solver == "ddpg":
+        pytest.importorskip("stable_baselines3", reason="needs the extra rl")
+    store = tmp_path / "trials.log"
+    before = minimise(arrays(), solver, 27, seed=2, store=store)
+    after = minimise(arrays(), solver, 36, seed=2, store=store)
+    undisturbed = minimise(arrays(), solver, 36, seed=2)
+    assert [(e.point, e.outcome) for e in after.evaluations] == [(e.point, e.outcome) for e in undisturbed.evaluations]
+    assert after.n_known == before.n_evaluations == before.n_evaluations - before.n_known
+
+
 def test_a_trial_says_what_was_found_by_whom_and_why_not(tmp_path):
     result = minimise(arrays(), "random", 12, seed=9, store=tmp_path / "new" / "trials.log")
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "new" / "trials.log"))

@@ -1,0 +1,125 @@
+"""Write README.md of this benchmark from the CSV files in results/: nothing in its tables is typed by hand."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from study import markdown, read_rows
+
+HERE = Path(__file__).parent
+Row = dict[str, str]
+
+HEAD = """# Searches for a build, beside the best there is
+
+How far are learned and heuristic searches from the best build of a grid? Made by `python bench/design_search/run.py`
+(resumable; `--quick` takes a minute) and `python bench/design_search/tables.py`. Cost is the *modelled* time of ResNet-18
+and MobileNetV2 (224 x 224, batch 1, weights and activations of 4 bits, the ends of 8) at an assumed 100 MHz; limits are
+look-up tables, flip-flops, slices and memory blocks of the part. Every solver has its default options; those of annealing
+and tabu search were tried on ResNet-18 on the xc7z020 (committed grid) only.
+
+## The optimum
+
+Branch and bound; *proven* means that no point of the grid is below.
+"""
+
+SEARCHES = """## {n_allowed:,} evaluations: {grid} grid
+
+How much slower than the optimum the best build is that a search found, in percent: mean of the seeds (least to greatest).
+*evaluations* are distinct builds; an agent that converges asks for builds again, which cost it an episode and are not
+evaluated. *within limits* is the part of the evaluated builds that fit; *first* is after how many evaluations one did.
+"""
+
+MILESTONES = ("gap_50", "gap_100", "gap_300")
+
+
+def exact(rows: Iterable[Row]) -> str:
+    """Return the table of optima."""
+    header = [
+        "grid",
+        "network",
+        "part",
+        "points",
+        "least cycles",
+        "ms",
+        "proven",
+        "seconds",
+        "visited",
+        "pruned",
+        "infeasible",
+    ]
+    return markdown(header, [_exact_line(row) for row in rows])
+
+
+def _exact_line(row: Row) -> list[str]:
+    beginning = [row["grid"], row["network"], row["part"], f"{int(row['n_points']):,}"]
+    if not row["cycles"]:
+        return [*beginning, "nothing fits", *[""] * 6]
+    cycles, counts = float(row["cycles"]), (f"{int(row[f'n_{what}']):,}" for what in ("visited", "pruned", "infeasible"))
+    proven = "yes" if row["is_proven"] == "True" else f"to {float(row['bound']):,.0f}"
+    return [*beginning, f"{cycles:,.0f}", f"{cycles / 1e5:.2f}", proven, f"{float(row['time_s']):.0f}", *counts]
+
+
+def searches(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield one table for each number of evaluations and grid."""
+    rows = sorted(rows, key=lambda row: (int(row["n_allowed"]), row["grid"]))
+    for (n_allowed, grid), group in groupby(rows, key=lambda row: (int(row["n_allowed"]), row["grid"])):
+        header = ["network", "part", "solver", "seeds", *(m.replace("gap_", "after ") for m in MILESTONES), "at the end",
+                  "evaluations", "within limits", "first", "seconds"]  # fmt: skip
+        yield SEARCHES.format(n_allowed=n_allowed, grid=grid) + "\n" + markdown(header, list(_lines(group)))
+
+
+def _lines(rows: Iterable[Row]) -> Iterator[list[str]]:
+    cases: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        cases.setdefault((row["network"], row["part"], row["solver"]), []).append(row)
+    ordered = sorted(cases.items(), key=lambda case: (case[0][0] != "resnet18", case[0][1], _mean_gap(case[1])))
+    for key, of_case in ordered:
+        yield [
+            *key, str(len(of_case)), *(_gap_text(row[m] for row in of_case) for m in (*MILESTONES, "gap_frac")),
+            f"{_mean(of_case, 'n_evaluations'):,.0f}",
+            f"{100 * (1 - _mean(of_case, 'n_infeasible') / _mean(of_case, 'n_evaluations')):.0f} %",
+            _first_text(row["first_feasible"] for row in of_case), f"{_mean(of_case, 'time_s'):.0f}",
+        ]  # fmt: skip
+
+
+def _mean(rows: list[Row], name: str) -> float:
+    return statistics.fmean(float(row[name]) for row in rows)
+
+
+def _mean_gap(rows: list[Row]) -> float:
+    return statistics.fmean(float(row["gap_frac"]) if row["gap_frac"] else float("inf") for row in rows)
+
+
+def _gap_text(gaps: Iterable[str]) -> str:
+    """Return mean and spread of gaps in percent, and how many seeds had nothing within the limits.
+
+    Example:
+        >>> _gap_text(["0.1", "0.3", ""])
+        '20.0 (10.0 to 30.0), none in 1'
+    """
+    given = list(gaps)
+    found = [100 * float(gap) for gap in given if gap]
+    none = f"none in {len(given) - len(found)}" if len(found) < len(given) else ""
+    text = f"{statistics.fmean(found):.1f} ({min(found):.1f} to {max(found):.1f})" if found else ""
+    return ", ".join(part for part in (text, none) if part)
+
+
+def _first_text(numbers: Iterable[str]) -> str:
+    found = [int(number) for number in numbers if number]
+    return f"{min(found)} to {max(found)}" if found else "never"
+
+
+def main() -> None:
+    """Write the README."""
+    results = HERE / "results"
+    parts = [HEAD.strip(), exact(read_rows(results / "exact.csv")), *searches(read_rows(results / "searches.csv"))]
+    (HERE / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
