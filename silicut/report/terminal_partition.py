@@ -27,8 +27,8 @@ def _headline(summary: PartitionSummary) -> str:
     fps = summary.images_per_s
     return (
         f"{summary.network}, {summary.precision}, {n} engine{'s' if n > 1 else ''} on {summary.limits.part}: "
-        f"{fps:.{wording.decimals_for(fps)}f} images/s, {wording.percent_text(summary.utilisation_frac)} of all products "
-        f"needed, simulated at {summary.clock_hz / 1e6:g} MHz, assumed"
+        f"{fps:.{wording.decimals_for(fps)}f} images/s, multipliers {wording.percent_text(summary.utilisation_frac)} in use, "
+        f"simulated; clock of {summary.clock_hz / 1e6:g} MHz assumed"
     )
 
 
