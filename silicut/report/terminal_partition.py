@@ -24,10 +24,10 @@ def partition_view(summary: PartitionSummary) -> Group:
 
 def _headline(summary: PartitionSummary) -> str:
     n = len(summary.engines)
-    fps = summary.images_per_s
+    fps, in_use = summary.images_per_s, wording.percent_text(summary.utilisation_frac)
     return (
         f"{summary.network}, {summary.precision}, {n} engine{'s' if n > 1 else ''} on {summary.limits.part}: "
-        f"{fps:.{wording.decimals_for(fps)}f} images/s, multipliers {wording.percent_text(summary.utilisation_frac)} in use, "
+        f"{fps:.{wording.decimals_for(fps)}f} images/s, multipliers {in_use} in use, "
         f"simulated; clock of {summary.clock_hz / 1e6:g} MHz assumed"
     )
 

@@ -193,7 +193,7 @@ def test_limits_and_problems_are_checked_at_once():
     )
     part = device_table().part("xc7vx485t")
     assert Limits.of_part(part) == Limits(n_dsps=2240, n_bram18=1648)
-    with pytest.raises(ConfigError, match="budget must be above 0 and at most 1, not 1.2"):
+    with pytest.raises(ConfigError, match=r"budget must be above 0 and at most 1, not 1\.2"):
         Limits.of_part(part, 1.2)
     with pytest.raises(ConfigError) as caught:
         PartitionProblem((), PRECISIONS["fp32"], Limits(n_dsps=4), 0)
