@@ -34,10 +34,18 @@ def test_the_published_partition_is_simulated_as_computed(found):
     assert summary.utilisation_frac == pytest.approx(665_784_864 / (1_168_128 * 576))
     assert summary.images_per_s == pytest.approx(85.607, abs=1e-3)
     for engine in summary.engines:
-        spent = engine.computing_cycles + engine.inputs_cycles + engine.loading_cycles + engine.storing_cycles
+        spent = (
+            engine.computing_cycles
+            + engine.inputs_cycles
+            + engine.loading_cycles
+            + engine.storing_cycles
+            + engine.readers_cycles
+        )
         assert spent == pytest.approx(summary.simulated_cycles, rel=0.02)
         assert engine.computing_cycles == pytest.approx(engine.cycles, rel=0.02)
-    assert sorted(layer.name for engine in summary.engines for layer in engine.layers) == sorted(l.name for l in ALEXNET)
+    assert sorted(layer.name for engine in summary.engines for layer in engine.layers) == sorted(
+        each.name for each in ALEXNET
+    )
 
 
 def test_a_slow_memory_is_seen_and_explained():
@@ -48,7 +56,7 @@ def test_a_slow_memory_is_seen_and_explained():
     assert summary.simulated_cycles > summary.epoch_cycles
     assert summary.n_stages < 5
     text = " ".join(sentences(summary))
-    assert "a layer that needs more than its share at once waits for memory" in text
+    assert "a layer that needs more than its share at once has to wait" in text
     assert "2.6 GB/s are there, shared equally by all that move" in text
     assert "times fewer" in text
 

@@ -90,9 +90,8 @@ def _settle(line, pipeline, read, made, now, pace, bytes_per_cycle):
         task, image, i, step = line.jobs[line.loads]
         if i or (all(made[name] > image for name in task.inputs) and (task.inputs or now >= image * pace)):
             line.load = Fraction(0 if bytes_per_cycle is None else step.load_bytes)
-    if line.compute is None and line.computes < line.loads:
-        if line.results >= line.results_before[line.computes] - 1:
-            line.compute = line.jobs[line.computes][3].cycles
+    if line.compute is None and line.computes < line.loads and line.results >= line.results_before[line.computes] - 1:
+        line.compute = line.jobs[line.computes][3].cycles
     if line.store is None and line.results < len(line.stores) and line.stores[line.results] < line.computes:
         task, image, _, step = line.jobs[line.stores[line.results]]
         oldest = image - pipeline.n_copies[task.name]
