@@ -138,7 +138,8 @@ def system(rows: Iterable[Row]) -> str:
     """Return the table of simulated systems."""
     header = [
         "network", "precision", "part", "memory", "computed", "simulated", "gap",
-        "slowest engine: at work + waiting for memory", "stages", "latency, epochs", "follows: simulated", "stages", "latency, epochs",
+        "slowest engine: at work + waiting for memory", "stages", "latency, epochs",
+        "follows: simulated", "stages", "latency, epochs",
     ]  # fmt: skip
     found = {(*key_of(r), r["memory"], r["follows"]): r for r in rows}
     return markdown(header, [_system_line(r, found[*key[:4], "True"]) for key, r in found.items() if key[4] == "False"])
@@ -149,7 +150,8 @@ def _system_line(apart: Row, follows: Row) -> list[str]:
     return [
         *key_of(apart), apart["memory"], number(apart["computed_cycles"]), number(apart["simulated_cycles"]), gap,
         f"{number(apart['slowest_computes'])} + {number(apart['slowest_waits_for_memory'])}", apart["n_stages"],
-        f"{float(apart['latency_epochs']):.2f}", number(follows["simulated_cycles"]), follows["n_stages"], f"{float(follows['latency_epochs']):.2f}",
+        f"{float(apart['latency_epochs']):.2f}", number(follows["simulated_cycles"]), follows["n_stages"],
+        f"{float(follows['latency_epochs']):.2f}",
     ]  # fmt: skip
 
 

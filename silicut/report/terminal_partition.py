@@ -91,11 +91,11 @@ def _against_simulation(summary: PartitionSummary) -> str:
     gap = summary.simulated_cycles / summary.epoch_cycles - 1
     if not gap:
         return f"Computed and simulated epoch are equal, {summary.epoch_cycles:,} cycles: memory keeps no engine waiting."
+    waits = summary.engines[summary.slowest].memory_cycles
     return (
         f"Computed epoch {summary.epoch_cycles:,} cycles, simulated {summary.simulated_cycles:,.0f} ({gap:+.3%}): engine "
-        f"{summary.slowest} sets the pace and waits {summary.engines[summary.slowest].memory_cycles:,.0f} cycles for memory. "
-        "All bytes together would pass in time, but a layer that needs more than its share at once has to wait, because buffers "
-        "hold only one step ahead."
+        f"{summary.slowest} sets the pace and waits {waits:,.0f} cycles for memory. All bytes together would pass in time, "
+        "but a layer that needs more than its share at once has to wait, because buffers hold only one step ahead."
     )
 
 
