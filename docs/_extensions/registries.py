@@ -40,7 +40,8 @@ PUBLIC_MODULES = tuple(
     "graph.ties graph.counting targets.profile targets.kit targets.measure_kit targets.elsewhere flows.diagnosis "
     "flows.front flows.label flows.summary flows.values report.comparisons report.inspection accelerators.gemm.config "
     "accelerators.gemm.program accelerators.gemm.compile accelerators.gemm.simulate flows.compile flows.compiled "
-    "flows.simulate report.compilation report.simulation".split()
+    "flows.simulate flows.partition accelerators.multi_engine.config accelerators.multi_engine.layers accelerators.system "
+    "report.compilation report.partition report.simulation".split()
 )
 """Modules whose names are public although their room does not give them away."""
 

@@ -261,4 +261,5 @@ def _engine(
         inputs_cycles=waits.inputs,
         loading_cycles=waits.loading,
         storing_cycles=waits.storing,
+        readers_cycles=waits.readers,
     )

@@ -44,6 +44,7 @@ class EngineEstimate(Part):
         inputs_cycles: waiting until another layer's results are stored, or for the next image.
         loading_cycles: waiting for its loads.
         storing_cycles: waiting for its stores.
+        readers_cycles: waiting until a copy in memory has been read and may be written over.
     """
 
     n_inputs: int
@@ -55,11 +56,17 @@ class EngineEstimate(Part):
     inputs_cycles: float
     loading_cycles: float
     storing_cycles: float
+    readers_cycles: float
 
     @property
     def cycles(self) -> int:
         """Cycles of computing for each image, modelled."""
         return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def memory_cycles(self) -> float:
+        """Cycles of an epoch in which it waits for memory, simulated."""
+        return self.loading_cycles + self.storing_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +153,12 @@ class PartitionSummary(Record):
     def n_bram18(self) -> int:
         """Blocks of all engines."""
         return sum(engine.n_bram18 for engine in self.engines)
+
+    @property
+    def slowest(self) -> int:
+        """Number of the engine that sets the pace: most cycles of computing and of waiting for memory."""
+        own = [engine.computing_cycles + engine.memory_cycles for engine in self.engines]
+        return own.index(max(own))
 
     def ms(self, cycles: float) -> float:
         """Return the milliseconds of cycles at the assumed clock."""

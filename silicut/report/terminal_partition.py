@@ -10,7 +10,7 @@ from silicut.report import wording
 from silicut.report.partition import EngineEstimate, PartitionSummary
 from silicut.report.terminal import add_row, headed_table
 
-_COLUMNS = ("Tn x Tm", "layers", "DSP slices", "BRAM18", "cycles", "at work", "inputs", "loads", "stores")
+_COLUMNS = ("Tn x Tm", "layers", "DSP slices", "BRAM18", "cycles", "at work", "inputs", "loads", "stores", "readers")
 
 
 def partition_view(summary: PartitionSummary) -> Group:
@@ -24,11 +24,11 @@ def partition_view(summary: PartitionSummary) -> Group:
 
 def _headline(summary: PartitionSummary) -> str:
     n = len(summary.engines)
-    fps = summary.images_per_s
+    fps, in_use = summary.images_per_s, wording.percent_text(summary.utilisation_frac)
     return (
         f"{summary.network}, {summary.precision}, {n} engine{'s' if n > 1 else ''} on {summary.limits.part}: "
-        f"{fps:.{wording.decimals_for(fps)}f} images/s, {wording.percent_text(summary.utilisation_frac)} of all products "
-        f"needed, simulated at {summary.clock_hz / 1e6:g} MHz, assumed"
+        f"{fps:.{wording.decimals_for(fps)}f} images/s, multipliers {in_use} in use, "
+        f"simulated; clock of {summary.clock_hz / 1e6:g} MHz assumed"
     )
 
 
@@ -44,14 +44,18 @@ def _engine_table(summary: PartitionSummary) -> Table:
         )  # fmt: skip
     limits = summary.limits
     allowed = f"{wording.percent_text(limits.budget_frac, 0)} of {limits.part}{', recalled' if limits.is_recalled else ''}"
-    add_row(table, "together", "", "", f"{summary.n_dsps:,}", f"{summary.n_bram18:,}", *[""] * 5)
-    add_row(table, allowed, "", "", f"{limits.n_dsps:,}", f"{limits.n_bram18:,}", *[""] * 5)
-    table.caption = Text("cycles of computing for an image, modelled; shares of an epoch at work and waiting, simulated")
+    add_row(table, "together", "", "", f"{summary.n_dsps:,}", f"{summary.n_bram18:,}", *[""] * 6)
+    add_row(table, allowed, "", "", f"{limits.n_dsps:,}", f"{limits.n_bram18:,}", *[""] * 6)
+    table.caption = Text(
+        "cycles of computing for an image, modelled; shares of an epoch at work, waiting for "
+        "what is read, for own loads and stores, and for readers, simulated"
+    )
     return table
 
 
-def _spent(engine: EngineEstimate) -> tuple[float, float, float, float]:
-    return engine.computing_cycles, engine.inputs_cycles, engine.loading_cycles, engine.storing_cycles
+def _spent(engine: EngineEstimate) -> tuple[float, ...]:
+    waits = engine.inputs_cycles, engine.loading_cycles, engine.storing_cycles, engine.readers_cycles
+    return engine.computing_cycles, *waits
 
 
 def _layer_table(summary: PartitionSummary) -> Table:
@@ -87,10 +91,11 @@ def _against_simulation(summary: PartitionSummary) -> str:
     gap = summary.simulated_cycles / summary.epoch_cycles - 1
     if not gap:
         return f"Computed and simulated epoch are equal, {summary.epoch_cycles:,} cycles: memory keeps no engine waiting."
+    waits = summary.engines[summary.slowest].memory_cycles
     return (
-        f"Computed epoch {summary.epoch_cycles:,} cycles, simulated {summary.simulated_cycles:,.0f} ({gap:+.2%}): all bytes "
-        "together would pass in time, but a layer that needs more than its share at once waits for memory, because buffers "
-        "hold only one step ahead."
+        f"Computed epoch {summary.epoch_cycles:,} cycles, simulated {summary.simulated_cycles:,.0f} ({gap:+.3%}): engine "
+        f"{summary.slowest} sets the pace and waits {waits:,.0f} cycles for memory. All bytes together would pass in time, "
+        "but a layer that needs more than its share at once has to wait, because buffers hold only one step ahead."
     )
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from silicut.graph.layer_shapes import LayerShape
 from silicut.records import ConfigError
 
+MAX_GROUPS = 8
+"""Of a convolution; a depthwise one would leave all but one input and one output of an engine idle."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConvLayer:
@@ -69,8 +72,14 @@ def conv_layers(shapes: Sequence[LayerShape]) -> tuple[tuple[ConvLayer, ...], tu
     """Return the convolutions of a network, in order of execution, and the names of the layers that are left out.
 
     Raises:
-        ConfigError: there is no convolution.
+        ConfigError: there is no convolution, or one has too many groups.
     """
+    grouped = [shape for shape in shapes if shape.kind == "conv2d" and shape.n_groups > MAX_GROUPS]
+    if grouped:
+        raise ConfigError(
+            f"network must have convolutions of at most {MAX_GROUPS} groups, not of {grouped[0].n_groups} as "
+            f"{grouped[0].name} has: engines multiply channels of one group with each other"
+        )
     makers: dict[str, tuple[str, ...]] = {}
     layers: list[ConvLayer] = []
     left_out: list[str] = []

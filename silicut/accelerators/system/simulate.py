@@ -34,13 +34,25 @@ class Waits:
         computing: at work.
         inputs: waiting until another task had stored what it reads, or for the next image.
         loading: waiting for its own loads.
-        storing: waiting for its own stores, or for results before them to be read.
+        storing: waiting for its own stores.
+        readers: waiting until a copy in memory has been read and may be written over.
     """
 
     computing: float
     inputs: float
     loading: float
     storing: float
+    readers: float
+
+    @property
+    def moving(self) -> float:
+        """Cycles of waiting for memory to move."""
+        return self.loading + self.storing
+
+    @property
+    def own(self) -> float:
+        """Cycles that nobody else is the reason of; the accelerator with most of them sets the pace."""
+        return self.computing + self.moving
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,7 @@ class _Job:
     load_began: int = 0
     load_ended: int | None = None
     has_waited: bool = False  # for inputs
+    has_waited_for_readers: bool = False
 
 
 def _jobs(accelerator: Accelerator, pipeline: Stages) -> Iterator[_Job]:
@@ -142,7 +155,8 @@ class _Runner:
     n_computed: int = 0
     n_stored: int = 0
     computing_ended: int = 0
-    spent: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # as the fields of Waits
+    readers_ended: int = 0  # when the last store began that had waited for readers
+    spent: list[int] = field(default_factory=lambda: [0] * 5)  # as the fields of Waits
 
     def begin_computing(self, now: int) -> Step:
         """Take note of the time since the last step, and return the step that begins."""
@@ -150,9 +164,11 @@ class _Runner:
         assert job.load_ended is not None  # nothing else may begin
         began = max(before, job.load_began if job.has_waited else 0)
         loading = max(0, job.load_ended - began)
+        readers = max(0, self.readers_ended - began - loading)
         self.spent[1] += began - before
         self.spent[2] += loading
-        self.spent[3] += now - began - loading
+        self.spent[3] += now - began - loading - readers
+        self.spent[4] += readers
         self.is_computing = True
         return job.step
 
@@ -251,7 +267,10 @@ class _System:
         job = runner.computed[0]
         oldest = job.image - self._pipeline.n_copies[job.task.name]  # whose copy is overwritten
         if any(self._n_loaded[reader] <= oldest for reader in self._pipeline.readers[job.task.name]):
+            job.has_waited_for_readers = True
             return False
+        if job.has_waited_for_readers:
+            runner.readers_ended = self._now
         runner.is_storing = True
         self._begin_transfer(2 * number + 1, job.step.store_bytes)
         return True

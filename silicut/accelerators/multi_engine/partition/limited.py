@@ -220,11 +220,12 @@ class LimitedRuns:
         n_bytes = (self._bytes[end] - self._bytes[start])[outputs]
         n_bytes = np.where(self._n_impossible[end] > self._n_impossible[start], np.inf, n_bytes)
         n_bytes = n_bytes[:, *deep].reshape(len(outputs), -1)
+        may_move = np.inf if limits.bytes_per_cycle is None else limits.bytes_per_cycle * epoch
         uses = np.stack(
             (
                 np.broadcast_to((n_in * n_out / self._problem.max_macs)[:, None], n_blocks.shape),
-                n_blocks / limits.n_bram18 if limits.n_bram18 is not None else np.zeros(n_blocks.shape),
-                n_bytes / (limits.bytes_per_cycle * epoch) if limits.bytes_per_cycle is not None else n_bytes * 0,
+                n_blocks / (limits.n_bram18 or np.inf),
+                n_bytes / may_move if may_move < np.inf else _zero_or_inf(n_bytes),
             ),
             2,
         )
@@ -273,6 +274,11 @@ class LimitedRuns:
 def _sums(values: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.int64] | NDArray[np.float64]:
     """Return sums of the first 0, 1, 2 ... values along axis 0."""
     return np.concatenate((np.zeros((1, *values.shape[1:]), values.dtype), values.cumsum(0)))
+
+
+def _zero_or_inf(n_bytes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 0 for any number of bytes, and infinity for what cannot be done at all."""
+    return np.where(np.isinf(n_bytes), np.inf, 0.0)
 
 
 def _undominated(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.bool_]:
