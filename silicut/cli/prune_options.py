@@ -42,7 +42,7 @@ def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
     Raises:
         ConfigError: one of them is unknown, named twice or of no weight.
     """
-    from silicut.flows.prune import chosen_engines
+    from silicut.flows.prune import chosen_platforms
     from silicut.targets import engine
 
     found = []
@@ -52,7 +52,7 @@ def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
             found.append((engine(name, n_threads=asked.threads, batch=asked.batch), float(weight) if equals else 1.0))
         except ValueError:
             raise ConfigError(f"engine must be like onnxruntime or onnxruntime=2, not {text!r}") from None
-    return chosen_engines(found, asked.batch)
+    return chosen_platforms(found, asked.batch)
 
 
 def _budget_problems(asked: PruneArguments) -> list[str]:

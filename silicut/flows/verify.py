@@ -10,10 +10,11 @@ from silicut.compress import Scores
 from silicut.flows.budget import Budget
 from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
 from silicut.flows.planning import Planner
+from silicut.flows.platform import Candidate
 from silicut.graph import Network
 from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
 from silicut.search import Problem, Solution, cheapest, cheapest_better, solve
-from silicut.targets import Measurement, MeasureOptions, measure
+from silicut.targets import Measurement, MeasureOptions
 
 MAX_ROUNDS = 4
 LEAST_FRAC = 0.98  # of the budget: a plan this close uses it
@@ -48,7 +49,7 @@ class Round(Record):
         predicted_frac: the profile's prediction.
         ratio: measured, over the dense network (on several engines as `Latencies` combines them).
         value: the plan's value.
-        levels: width of every group, 0 where its block is removed.
+        levels: width of every group, 0 where its block is removed; and of what is chosen besides, such as bits.
     """
 
     schema: ClassVar[str] = "round/1"
@@ -64,7 +65,7 @@ class Outcome(Record):
     """The plan that was chosen and how it came about.
 
     Attributes:
-        levels: width of every group, 0 where its block is removed.
+        levels: as those of a round.
         limit_frac: the budget as a fraction of the dense latency.
         is_met: measured within the budget, and either at least 98 % of it or nothing better fits.
         sentence: the same in words.
@@ -163,8 +164,8 @@ class Verifier:
         return planner.subject.folded if levels is None else planner.network(levels, self.scores, is_folded=True)
 
     def _dense_ms(self, target: Target) -> float:
-        model = {DENSE: self.model(None)}
-        return measure(target.engine, model, DENSE, self.options.measuring, self.progress).timings[DENSE].latency_ms
+        dense = {DENSE: Candidate(self.model(None))}
+        return target.platform.measure(dense, self.options.measuring, self.progress).timings[DENSE].latency_ms
 
 
 class _Rounds:
@@ -196,8 +197,11 @@ class _Rounds:
 
     def _measured(self, solution: Solution, target: float) -> Round:
         verifier = self._verifier
-        models = {DENSE: verifier.model(None), PRUNED: verifier.model(solution.levels)}
-        measurements = self._latencies.measure(models, verifier.options.measuring, verifier.progress)
+        candidates = {
+            DENSE: Candidate(verifier.model(None)),
+            PRUNED: Candidate(verifier.model(solution.levels), solution.levels),
+        }
+        measurements = self._latencies.measure(candidates, verifier.options.measuring, verifier.progress)
         seen = Round(
             target_frac=target,
             predicted_frac=self._latencies.predicted_frac(solution.costs),
@@ -274,9 +278,9 @@ class _Rounds:
 
     @property
     def _how(self) -> str:
-        """How latencies came about: "measured", or "predicted" for a device elsewhere."""
-        is_predicted = any(target.engine.settings.is_predicted for target in self._verifier.targets)
-        return "predicted" if is_predicted else "measured"
+        """How latencies came about; "predicted" where any of them was."""
+        found = {target.platform.settings.how for target in self._verifier.targets}
+        return "predicted" if "predicted" in found else min(found)
 
     def _cheapest_better(self, trial: _Trial) -> Solution | None:
         """Return the next better plan on the engine that binds; on the others it is within the budget as predicted."""
