@@ -10,8 +10,8 @@ from silicut.cli.prune_arguments import Preset, PruneArguments
 from silicut.records import ConfigError
 
 if TYPE_CHECKING:
+    from silicut.flows.platform import Platform
     from silicut.flows.prune import PruneOptions
-    from silicut.targets import Engine
     from silicut.training import Recipe
 
 
@@ -36,7 +36,7 @@ def options_of(asked: PruneArguments) -> PruneOptions:
     return options
 
 
-def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
+def engines_of(asked: PruneArguments) -> tuple[tuple[Platform, float], ...]:
     """Return the engines with their weights.
 
     Raises:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.cost.bound import layer_columns, machine_columns, roofs
+from silicut.accelerators.gemm.cost.predicted import predicted
 from silicut.accelerators.gemm.cost.split import best_splits
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork, dsp_bits, network_work
 from silicut.compress import options, random_plans, removable_blocks
@@ -234,10 +235,15 @@ class GemmProfiler:
 
 
 def modelled_cycles(works: Sequence[LayerWork], config: GemmConfig) -> NDArray[np.float64]:
-    """Return what each layer takes by the cost model, its filters split as is best for it; array (works,)."""
-    found = roofs(layer_columns(works), best_splits(works, config), machine_columns([config]))
-    cycles: NDArray[np.float64] = found.layer[0]
-    return cycles
+    """Return what each layer is predicted to take, its filters split as is best for it, array (works,).
+
+    Where the model finds no room for a layer, which the compiler may yet take apart, it is the highest roof.
+    """
+    cycles: NDArray[np.float64] = predicted(works, [config]).cycles[0]
+    if np.isfinite(cycles).all():
+        return cycles
+    highest = roofs(layer_columns(works), best_splits(works, config), machine_columns([config])).layer[0]
+    return np.where(np.isfinite(cycles), cycles, highest)
 
 
 def with_bits(work: LayerWork, bits: LayerBits) -> LayerWork:

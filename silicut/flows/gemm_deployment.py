@@ -1,4 +1,4 @@
-"""From a pruned, trained network to what the GEMM accelerator runs: rounded, compiled, simulated, and compared to the bit."""
+"""From a pruned, trained network to what the GEMM accelerator runs: rounded, compiled, simulated, compared to the bit."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from silicut.flows.deployment import CONFIG_FILE, FOLDERS, Deployed, Deployment
 from silicut.flows.label import Label
 from silicut.flows.quantise import Quantised, QuantiseOptions, quantise
 from silicut.flows.simulate import Circumstances, Simulated, simulate
-from silicut.numerics import run_integer
 from silicut.numerics import quantise as to_integers
+from silicut.numerics import run_integer
 from silicut.records import NumericMismatch, Progress, ToolMissing
 
 _TRAINING_FOLDER = "checkpoint-integer"
@@ -64,7 +64,7 @@ def _compare(compiled: CompiledNetwork, run: Simulated, images: torch.Tensor) ->
     network = compiled.network
     (name,) = network.network.inputs
     expected = run_integer(network.network, {name: to_integers(images.numpy(), network.inputs[0])})
-    wrong = [output for output, found in run.outputs.items() if not np.array_equal(found, expected[output])]
+    wrong = [output for output, found in run.outputs.items() if not np.array_equal(found.ravel(), expected[output].ravel())]
     if wrong:
         raise NumericMismatch(
             f"the program computes another {', '.join(wrong)} than the integer network; please report the network"

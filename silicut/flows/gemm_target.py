@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,40 +85,23 @@ class GemmTarget:
 
     @classmethod
     def named(
-        cls,
-        name: str,
-        *,
-        config: str | GemmConfig = "n3h",
-        clock_mhz: float | None = None,
-        bits: str = "8/8",
-        board: str | None = None,
-        parts: Sequence[str | Path] = (),
-        edge_bits: int | None = 8,
-        quantisation: QuantiseOptions | None = None,
+        cls, name: str, *, config: str | GemmConfig = "n3h", bits: str = "8/8", edge_bits: int | None = 8
     ) -> GemmTarget:
-        """Return the target of a name.
+        """Return the target of a name, as people type it.
 
         Args:
-            name: such as "gemm@xc7z020"; "gemm" alone with a board, whose part it is.
+            name: such as "gemm@xc7z020".
             config: a preset, the path of a configuration's JSON file, or a configuration.
-            clock_mhz: another clock than the configuration's.
-            bits: "4/8" for weights of 4 bits on tensors of 8; "joint" where bits are chosen together with widths.
-            board: whose memory must carry the traffic.
-            parts: TOML files of the user's own parts and boards.
-            edge_bits, quantisation: as above.
+            bits: as `bits_of` takes them.
+            edge_bits: as above.
 
         Raises:
-            ConfigError: there is no such target, part, board or configuration, or bits are none.
+            ConfigError: there is no such target, part or configuration, or bits are none.
             BadFile: a file is missing or damaged.
         """
-        kind, at, part = name.partition("@")
-        if kind != ACCELERATOR or (at and not part):
-            raise ConfigError(f"target must be like gemm@xc7z020, not {name!r}")
-        chosen, carrier = device(part or None, board, parts)
-        build = config if isinstance(config, GemmConfig) else accelerator(config, clock_mhz)
-        plan = None if bits == JOINT else BitPlan.parse(bits)
-        asked = quantisation or QuantiseOptions()
-        return cls(part=chosen, board=carrier, config=build, bits=plan, edge_bits=edge_bits, quantisation=asked)
+        part, _ = device(part_of(name), None)
+        build = config if isinstance(config, GemmConfig) else accelerator(config)
+        return cls(part=part, config=build, bits=bits_of(bits), edge_bits=edge_bits)
 
     @property
     def name(self) -> str:
@@ -255,6 +237,31 @@ class GemmTarget:
         shape = network.tensors[network.inputs[0]].sizes(_N_QUICK_IMAGES)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         return quantise_after_training(network, plan, [images], _QUICK).quantised
+
+
+def part_of(name: str) -> str | None:
+    """Return the part in the name of a target, None where it names none.
+
+    Raises:
+        ConfigError: it is no such name.
+
+    Example:
+        >>> part_of("gemm@xc7z020"), part_of("gemm")
+        ('xc7z020', None)
+    """
+    kind, at, part = name.partition("@")
+    if kind != ACCELERATOR or (at and not part):
+        raise ConfigError(f"target must be like gemm@xc7z020, not {name!r}")
+    return part or None
+
+
+def bits_of(text: str) -> BitPlan | None:
+    """Return the bits that a text stands for: "4/8" for weights of 4 bits on tensors of 8, "joint" (None) for a choice.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return None if text == JOINT else BitPlan.parse(text)
 
 
 def _narrowed(subject: Subject, levels: Mapping[str, int]) -> Network:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from silicut.flows.budget import Budget
 from silicut.flows.platform import Candidate, Platform
 from silicut.flows.pruning_problem import LATENCY
-from silicut.flows.stages import DENSE as DENSE
-from silicut.flows.stages import PRUNED as PRUNED
+from silicut.flows.stages import PRUNED
 from silicut.records import Progress
 from silicut.search import Cost, CostSource, Variable
 from silicut.targets import Measurement, MeasureOptions

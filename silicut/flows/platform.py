@@ -1,4 +1,4 @@
-"""Where a network is to be fast: what pruning asks of an engine that is measured, and of an accelerator that is simulated."""
+"""Where a network is to be fast: what pruning asks of engines, measured, and of accelerators, simulated."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from silicut.flows.budget import Budget
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
 from silicut.flows.export import Agreement, agreement, onnx_file, save_model
-from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
 from silicut.flows.options import ONE_BUDGET, PruneOptions
@@ -29,8 +29,18 @@ from silicut.flows.platform import Candidate, Platform
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import CHECKPOINT, MASKED, RunFolder, profile_file
-from silicut.flows.stages import Judge, Stages
-from silicut.flows.values import AUTO, MEASURED, NEED_DATA, SENSITIVITY, WITHOUT_DATA, ValueOptions, Values, compare_values, needs_data
+from silicut.flows.stages import DENSE, PRUNED, Judge, Stages
+from silicut.flows.values import (
+    AUTO,
+    MEASURED,
+    NEED_DATA,
+    SENSITIVITY,
+    WITHOUT_DATA,
+    ValueOptions,
+    Values,
+    compare_values,
+    needs_data,
+)
 from silicut.flows.verify import Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.records import (
@@ -160,8 +170,8 @@ class Run:
             raise ConfigError(needs_data(self._value))
         if decides_bits and self._options.value not in (AUTO, *MEASURED):
             raise ConfigError(
-                f"value must be {' or '.join(MEASURED)} where bits are chosen too, not {self._options.value!r}: what bits lose "
-                "is a divergence, and so must be what channels are worth"
+                f"value must be {' or '.join(MEASURED)} where bits are chosen too, not {self._options.value!r}: what bits "
+                "lose is a divergence, and so must be what channels are worth"
             )
         if len(task.platforms) > 1 and self._options.engine_mode == WORST and self._options.solver in ONE_BUDGET:
             raise ConfigError(

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from silicut.compress import Scores
 from silicut.flows.budget import Budget
-from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.planning import Planner
 from silicut.flows.platform import Candidate
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.graph import Network
 from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
 from silicut.search import Problem, Solution, cheapest, cheapest_better, solve

@@ -8,11 +8,12 @@ from synthetic_engine import Formula, SyntheticEngine
 
 from silicut.compress import Restrictions, log_energy
 from silicut.flows.budget import Budget
-from silicut.flows.latency import DENSE, PRUNED, WEIGHTED, WORST, Latencies, Target
+from silicut.flows.latency import WEIGHTED, WORST, Latencies, Target
 from silicut.flows.planning import Planner
 from silicut.flows.platform import Candidate, OnEngine
 from silicut.flows.prune import chosen_platforms
 from silicut.flows.pruning_problem import LATENCY, Subject
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.flows.verify import SolveOptions, Verifier
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError, silent
