@@ -161,7 +161,7 @@ class GemmProfiler:
     def _layer_cost(self, work: LayerWork, variables: Sequence[Variable]) -> LayerCost:
         layer, described = self._layers[work.name], f"{work.kind.value} {self._layers[work.name].shape.describe()}"
         axes = [axis_name(width) for width in (layer.inputs, layer.outputs) if width.parts]
-        bits = self.bits.of_layer.get(work.name, "") if self.bits else ""
+        bits = self._bits_axis(work)
         axes = list(dict.fromkeys([*axes, *([bits] if bits else [])]))
         dense_ms = self._ms(float(self._cycles([work])[0]))
         if not axes:
@@ -175,7 +175,8 @@ class GemmProfiler:
     def _numbers(self, work: LayerWork, widths: Levels) -> dict[str, int]:
         """Return the values of a layer's axes at widths of all groups."""
         layer = self._layers[work.name]
-        return {axis_name(width): width.at(widths) - width.constant for width in (layer.inputs, layer.outputs)}
+        varying = [width for width in (layer.inputs, layer.outputs) if width.parts]
+        return {axis_name(width): width.at(widths) - width.constant for width in varying}
 
     def _at(self, work: LayerWork, numbers: Levels) -> LayerWork:
         """Return a layer's work at values of its axes; a bits axis that is not named is at its widest."""
@@ -183,8 +184,12 @@ class GemmProfiler:
         n_in, n_out = (w.constant + (numbers[axis_name(w)] if w.parts else 0) for w in (layer.inputs, layer.outputs))
         n_groups = n_in if work.kind is not Kind.PRODUCT else max(1, work.n_groups * n_in // work.in_channels)
         changed = replace(work, in_channels=n_in, out_channels=n_out, n_groups=n_groups)
-        level = numbers.get(self.bits.of_layer.get(work.name, "")) if self.bits else None
+        level = numbers.get(self._bits_axis(work))
         return changed if level is None else with_bits(changed, BitChoices.bits_of(level))
+
+    def _bits_axis(self, work: LayerWork) -> str:
+        """Return the variable of a layer's bits, "" where they are given."""
+        return self.bits.of_layer.get(work.name, "") if self.bits else ""
 
     # From layers to networks
 

@@ -7,7 +7,7 @@ and adding up the schedule max-plus. Milliseconds are *simulated*: cycles at a c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ from silicut.flows.simulate import Circumstances, simulate
 from silicut.flows.stages import DENSE
 from silicut.graph import Network
 from silicut.numerics import QuantisedNetwork
-from silicut.records import Cache, ConfigError, Progress
+from silicut.records import Cache, ConfigError, Progress, content_hash
 from silicut.report.simulation import SimulationSummary
 from silicut.targets import Engine, EngineSettings, Measurement, MeasureOptions
 from silicut.targets import engine as engine_by_name
@@ -127,6 +127,7 @@ class GemmTarget:
             "clock_mhz": self.config.clock_hz / 1e6,
             "part": self.part.name,
             "bits": JOINT if self.bits is None else str(self.bits.default),
+            "quantisation": content_hash(asdict(replace(self.quantisation, training_folder=None))),
             "edge_bits": "those of the other layers" if self.edge_bits is None else str(self.edge_bits),
         }
 
@@ -198,8 +199,7 @@ class GemmTarget:
         """
         if asked.data is None:
             return None
-        network, choices = asked.network, self._choices(asked.dense)
-        plan = self._plan(find_sites(quantisable(network)), asked.levels, choices)
+        plan = self.plan_of(asked.network, asked.dense, asked.levels)
         return deployed(asked, plan, self.quantisation, self.config, self._circumstances, progress)
 
     def simulated(self, candidate: Candidate, dense: Network, name: str, progress: Progress) -> SimulationSummary | None:
@@ -211,6 +211,10 @@ class GemmTarget:
     @property
     def _circumstances(self) -> Circumstances:
         return Circumstances(part=self.part, board=self.board)
+
+    def plan_of(self, network: Network, dense: Network, levels: Mapping[str, int]) -> BitPlan:
+        """Return the bits of a network that some levels of the dense one (both as captured, or folded) stand for."""
+        return self._plan(find_sites(quantisable(network)), levels, self._choices(dense))
 
     # From levels to programs
 

@@ -548,18 +548,13 @@ class Run:
             data=self._task.data,
             folder=path,
         )
-        made: list[Deployed | None] = []
-
-        def deploy() -> bool:
-            made.append(platform.deploy(asked, self._progress))
-            return made[0] is not None
-
-        is_there = self._step(DEPLOYMENT, deploy)
-        if not is_there:
-            return None
-        found = made[0] if made else Deployed.load(self._folder.path)  # type: ignore[union-attr]
-        assert found is not None
-        self._add_stage("integer", found.module)
+        if self._folder is not None and self._folder.has_done(DEPLOYMENT):
+            found: Deployed | None = Deployed.load(self._folder.path)
+        else:
+            found = platform.deploy(asked, self._progress)
+        if found is not None:
+            self._step(DEPLOYMENT, lambda: True)
+            self._add_stage("integer", found.module)
         return found
 
     def _simulation(self, network: Network, deployed: Deployed | None) -> SimulationSummary | None:
