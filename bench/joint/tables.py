@@ -27,15 +27,16 @@ layer have 8 bits in every arm; the others, where bits are chosen, 2, 3, 4, 5, 6
 MODEL = """## By the model
 
 `loss` is the sum that the solver minimises: divergences in nats from the dense network on 256 training images, each of
-one group narrower alone (PCHIP between four widths), or of one layer's weights or one tensor with fewer bits alone, added unscaled.
-What 8 bits lose is not counted where they are no decision. Sums of single losses are no loss of the whole, and none knows of training; they
-say which plan is tried, not what it is worth in the end. `bits` are means over multiply-accumulates.
+one group narrower alone (PCHIP between four widths), or of one layer's weights or one tensor with fewer bits alone, added
+unscaled. What 8 bits lose is not counted where they are no decision. Sums of single losses are no loss of the whole, and
+none knows of training; they say which plan is tried, not what it is worth in the end. `bits` are means over
+multiply-accumulates.
 """
 
 TRAINED = """## After equal training
 
-Each plan fine-tuned and then trained while rounded, each for the same epochs of the same recipes, distilled from the same dense
-network, one seed. Right are images of the *integer* network out of those that were never trained on. Differences are paired
+Each plan fine-tuned and then trained while rounded, each for the same epochs of the same recipes, distilled from the same
+dense network, one seed. Right are images of the *integer* network out of those that were never trained on. Differences are paired
 over the images; the 95 % interval speaks of other images, not of other trainings.
 """
 
@@ -78,7 +79,9 @@ def _trained(rows: list[dict[str, str]]) -> str:
         right = [f"{100 * int(row[name]) / n:.2f} %" for name in ("dense_correct", "float_correct", "n_correct")]
         difference = _difference(n, int(row["n_gained"]), int(row["n_lost"]))
         epochs = f"{row['epochs']} + {row['epochs']}"
-        lines.append([f"{row['budget']} %", NAMES[row["arm"]], epochs, f"{100 * float(row['ratio']):.2f} %", *right, difference])
+        lines.append(
+            [f"{row['budget']} %", NAMES[row["arm"]], epochs, f"{100 * float(row['ratio']):.2f} %", *right, difference]
+        )
     return markdown(header, lines) + "\n"
 
 

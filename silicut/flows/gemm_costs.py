@@ -9,7 +9,7 @@ multiples of eight (and all channels), as far as they save cycles.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from silicut.accelerators.gemm.cost.bound import layer_columns, machine_columns,
 from silicut.accelerators.gemm.cost.predicted import predicted
 from silicut.accelerators.gemm.cost.split import best_splits
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork, dsp_bits, network_work
-from silicut.compress import options, random_plans, removable_blocks
+from silicut.compress import options, random_plans, removable_blocks, removed_by
 from silicut.compress.pruning import Restrictions
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.flows.bit_choices import BitChoices
@@ -63,6 +63,16 @@ def candidate_widths(n_channels: int) -> tuple[int, ...]:
     return (*(w for w in sorted({CHANNEL_STEP, *range(stride, n_channels, stride)}) if w < n_channels), n_channels)
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """How sums of layers become times of networks."""
+
+    dense_ms: float
+    overhead_ms: float
+    scale: float
+    validation: Validation
+
+
 @dataclass
 class GemmProfiler:
     """Makes the profile of one network on one build.
@@ -96,22 +106,22 @@ class GemmProfiler:
         stairs = tuple(self._staircase(group.name, group.n_channels) for group in groups)
         variables = (*(self._corners(s) for s in stairs), *(self.bits.variables if self.bits else ()))
         costs = tuple(self._layer_cost(work, variables) for work in self._works)
-        unfitted = Profile(
+        fit = self._fitted(variables, costs, asked.seed)
+        return Profile(
             network_hash=self.subject.network.structure_hash,
             fingerprint=dict(fingerprint),
             settings=settings,
             options=asked,
-            dense_ms=self._ms(self.cycles_of({v.name: v.levels[-1] for v in variables})),
-            overhead_ms=0.0,
-            scale=1.0,
+            dense_ms=fit.dense_ms,
+            overhead_ms=fit.overhead_ms,
+            scale=fit.scale,
             variables=variables,
             sums=self._sums,
-            layers=costs,
+            layers=tuple(_scaled(cost, fit.scale) for cost in costs),
             staircases=stairs,
-            validation=validation([1.0], [1.0], ()),
+            validation=fit.validation,
             n_measured=1 + _N_FITTED + _N_CHECKED,
         )
-        return self._fitted(unfitted)
 
     # The model
 
@@ -193,47 +203,41 @@ class GemmProfiler:
 
     # From layers to networks
 
-    def _fitted(self, profile: Profile) -> Profile:
-        """Return the profile with overhead and scale that fit random networks best, checked on fresh ones."""
+    def _fitted(self, variables: Sequence[Variable], costs: Sequence[LayerCost], seed: int) -> _Fit:
+        """Return overhead and scale that fit random networks best, checked on fresh ones."""
         tracker = Tracker(self.progress, "compile random networks", _N_FITTED + _N_CHECKED)
-        networks = self._random_levels(profile, _N_FITTED + _N_CHECKED)
-        exact = []
-        for levels in networks:
-            exact.append(self._ms(self.cycles_of(levels)))
-            tracker.step(f"{exact[-1] / profile.dense_ms:.2f} of dense")
-        sums = np.array([self._sum_ms(profile, levels) for levels in networks])
-        overhead_ms, scale = line_through(
-            np.r_[sums[:_N_FITTED], self._sum_ms(profile, self._dense(profile))],
-            np.r_[exact[:_N_FITTED], profile.dense_ms],
-        )
-        checked = self._checked(exact[_N_FITTED:], (overhead_ms + scale * sums[_N_FITTED:]).tolist(), networks[_N_FITTED:])
-        layers = tuple(_scaled(layer, scale) for layer in profile.layers)
-        return replace(profile, overhead_ms=overhead_ms, scale=scale, layers=layers, validation=checked)
+        dense = {v.name: v.levels[-1] for v in variables}
+        networks = [dense, *self._random_levels(variables, seed)]
+        exact = np.array([self._ms(self.cycles_of(dense)), *([0.0] * (len(networks) - 1))])
+        for i, levels in enumerate(networks[1:], 1):
+            exact[i] = self._ms(self.cycles_of(levels))
+            tracker.step(f"{exact[i] / exact[0]:.2f} of dense")
+        sums = np.array([self._sum_ms(variables, costs, levels) for levels in networks])
+        n = 1 + _N_FITTED
+        overhead_ms, scale = line_through(sums[:n], exact[:n])
+        n_removed = [len(removed_by(levels, self.subject.blocks)) for levels in networks[n:]]
+        checked = validation(exact[n:].tolist(), (overhead_ms + scale * sums[n:]).tolist(), (), n_removed)
+        return _Fit(float(exact[0]), overhead_ms, scale, checked)
 
-    def _checked(self, exact: Sequence[float], predicted: Sequence[float], networks: Iterable[Levels]) -> Validation:
-        n_removed = [sum(all(levels[g] == 0 for g in b.inner_groups) for b in self.subject.blocks) for levels in networks]
-        return validation(exact, predicted, (), n_removed)
-
-    def _random_levels(self, profile: Profile, n: int) -> list[dict[str, int]]:
+    def _random_levels(self, variables: Sequence[Variable], seed: int) -> list[dict[str, int]]:
         """Return random choices, from slight to strong; widths as values are judged by, bits evenly drawn."""
-        rng = np.random.default_rng(profile.options.seed)
-        widths = [v for v in profile.variables if v.name in self._dense_widths]
-        blocks = removable_blocks(self.subject.blocks, Restrictions())
+        rng = np.random.default_rng(seed)
+        widths = [v for v in variables if v.name in self._dense_widths]
         legal = options(widths, self.subject.channels, self.subject.blocks, Restrictions())
-        plans = random_plans(legal, blocks, n, profile.options.seed)
-        drawn = [{v.name: int(rng.choice(v.levels)) for v in (self.bits.variables if self.bits else ())} for _ in plans]
-        return [dict(plan) | bits for plan, bits in zip(plans, drawn, strict=True)]
+        plans = random_plans(legal, removable_blocks(self.subject.blocks, Restrictions()), _N_FITTED + _N_CHECKED, seed)
+        others = [v for v in variables if v.name not in self._dense_widths]
+        return [dict(plan) | {v.name: int(rng.choice(v.levels)) for v in others} for plan in plans]
 
-    def _sum_ms(self, profile: Profile, levels: Levels) -> float:
+    def _sum_ms(self, variables: Sequence[Variable], costs: Sequence[LayerCost], levels: Levels) -> float:
         """Return the sum of the layers that are left."""
-        gone = {o for b in self.subject.blocks if all(levels[g] == 0 for g in b.inner_groups) for o in b.operators}
-        dense = self._dense(profile)
-        costs = profile.layer_ms({name: level or dense[name] for name, level in levels.items()})
-        return sum(ms for name, ms in costs.items() if name not in gone)
-
-    @staticmethod
-    def _dense(profile: Profile) -> dict[str, int]:
-        return {v.name: v.levels[-1] for v in profile.variables}
+        axes = {v.name: v.levels for v in variables} | {s.name: s.levels(variables) for s in self._sums}
+        removed = set(removed_by(levels, self.subject.blocks))
+        gone = {operator for block in self.subject.blocks if block.name in removed for operator in block.operators}
+        numbers = dict(levels) | {s.name: sum(levels[part] for part in s.parts) for s in self._sums}
+        left = [cost for cost in costs if cost.name not in gone]
+        tables = [cost.table for cost in left if cost.table is not None]
+        varying = sum(float(t.array[tuple(axes[name].index(numbers[name]) for name in t.variables)]) for t in tables)
+        return varying + sum(cost.dense_ms for cost in left if cost.table is None)
 
     def _ms(self, cycles: float) -> float:
         return 1e3 * cycles / self.config.clock_hz

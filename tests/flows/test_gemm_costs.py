@@ -15,8 +15,8 @@ from silicut.flows.decisions import Decisions, Loss
 from silicut.flows.gemm_costs import CHANNEL_STEP, candidate_widths
 from silicut.flows.gemm_target import GemmTarget
 from silicut.flows.planning import Planner
-from silicut.flows.pruning_problem import Subject, pruning_problem
 from silicut.flows.platform import Candidate
+from silicut.flows.pruning_problem import Subject, pruning_problem
 from silicut.graph import capture
 from silicut.graph.layer_shapes import layer_shapes
 from silicut.records import Cache, silent
