@@ -49,7 +49,7 @@ BUDGETS = (50, 35)
 ARMS = {"widths": ("8/8", ()), "bits": ("joint", ("*",)), "both": ("joint", ())}
 """Each arm: its bits, and the layers whose channels all stay."""
 EPOCHS = 4
-N_QUICK, N_QUICK_UNSEEN = 512, 200
+N_QUICK, N_QUICK_UNSEEN = 128, 200
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ multiply-accumulates.
 TRAINED = """## After equal training
 
 Each plan fine-tuned and then trained while rounded, each for the same epochs of the same recipes, distilled from the same
-dense network, one seed. Right are images of the *integer* network out of those that were never trained on. Differences are paired
-over the images; the 95 % interval speaks of other images, not of other trainings.
+dense network, one seed. Right are images of the *integer* network out of those that were never trained on. Differences are
+paired over the images; the 95 % interval speaks of other images, not of other trainings.
 """
 
 

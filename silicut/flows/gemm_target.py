@@ -21,6 +21,7 @@ from silicut.compress import pruned, removed_by
 from silicut.compress.quantisation import BitPlan, Sites, find_sites, quantisable
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS
 from silicut.compress.quantisation.post_training import Methods, quantise_after_training, with_edges
+from silicut.compress.quantisation.sensitivity import Sensitivity
 from silicut.flows.bit_choices import BitChoices
 from silicut.flows.bit_search import measured_sensitivity
 from silicut.flows.compile import compile_program
@@ -114,9 +115,9 @@ class GemmTarget:
         return EngineSettings(engine=self.name, is_simulated=True)
 
     @property
-    def decides_bits(self) -> bool:
-        """Whether bits are chosen together with widths."""
-        return self.bits is None
+    def bit_decider(self) -> GemmTarget | None:
+        """Itself where bits are chosen together with widths."""
+        return self if self.bits is None else None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return build, part, clock and bits."""
@@ -151,18 +152,14 @@ class GemmTarget:
         made = GemmProfiler(subject, self.config, plan, choices, cycles_of, progress)
         return made.profile(self.settings, self.fingerprint(), options)
 
-    def decisions(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Decisions:
-        """Return the bits that may be chosen, with the divergence that each width alone costs.
+    def sensitivity(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Sensitivity:
+        """Return the divergence that each width of a layer's weights, and of each tensor that layers read, costs alone."""
+        return measured_sensitivity(find_sites(quantisable(network)), images, self.quantisation.methods, progress)
 
-        Raises:
-            ConfigError: bits are to be chosen, and there are no images.
-        """
-        if (choices := self._choices(network)) is None:
-            return NOTHING_ELSE
-        if not images:
-            raise ConfigError("bits must be given where there are no data: what bits lose is measured on training images")
-        sites = find_sites(quantisable(network))
-        return choices.decisions(sites, measured_sensitivity(sites, images, self.quantisation.methods, progress))
+    def decisions(self, network: Network, lost: Sensitivity) -> Decisions:
+        """Return the bits that may be chosen, with what each choice loses."""
+        choices = self._choices(network)
+        return NOTHING_ELSE if choices is None else choices.decisions(find_sites(quantisable(network)), lost)
 
     def measure(self, candidates: Mapping[str, Candidate], options: MeasureOptions, progress: Progress) -> Measurement:
         """Return the latencies of networks: exact cycles at the assumed clock."""

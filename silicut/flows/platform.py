@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeGuard
 
 from torch import Tensor
 
-from silicut.flows.decisions import NOTHING_ELSE, Decisions
+from silicut.compress.quantisation.sensitivity import Sensitivity
+from silicut.flows.decisions import Decisions
 from silicut.flows.deployment import Deployed, Deployment
 from silicut.flows.stages import DENSE
 from silicut.graph import Network
@@ -34,6 +35,22 @@ class Candidate:
     levels: Mapping[str, int] = field(default_factory=dict)
 
 
+class BitDecider(Protocol):
+    """What says which bits may be chosen together with widths, and what they lose."""
+
+    def sensitivity(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Sensitivity:
+        """Return what the bits of each layer of a network (as captured) lose.
+
+        Args:
+            network: as captured.
+            images: calibration batches.
+            progress: told every step.
+        """
+
+    def decisions(self, network: Network, lost: Sensitivity) -> Decisions:
+        """Return the variables of bits, with what each of their levels loses."""
+
+
 class Platform(Protocol):
     """What a network is pruned for."""
 
@@ -46,8 +63,8 @@ class Platform(Protocol):
         """Batch, and how latencies come about."""
 
     @property
-    def decides_bits(self) -> bool:
-        """Whether bits are chosen together with widths."""
+    def bit_decider(self) -> BitDecider | None:
+        """What is asked for bits; None where they are given, or no matter."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what a latency depends on besides the network, in plain JSON values."""
@@ -61,15 +78,6 @@ class Platform(Protocol):
 
     def profile(self, network: Network, options: ProfileOptions, cache: Cache, progress: Progress) -> Profile:
         """Return what every layer of a network (as captured) costs at all levels worth having."""
-
-    def decisions(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Decisions:
-        """Return what is chosen besides widths, and what each choice loses.
-
-        Args:
-            network: as captured.
-            images: calibration batches; none without data.
-            progress: told every step.
-        """
 
     def measure(self, candidates: Mapping[str, Candidate], options: MeasureOptions, progress: Progress) -> Measurement:
         """Return the latencies of networks; all are relative to the one that is called "dense"."""
@@ -117,9 +125,8 @@ class OnEngine:
         return self.engine.settings
 
     @property
-    def decides_bits(self) -> bool:
+    def bit_decider(self) -> None:
         """Engines run floats."""
-        return False
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the engine's own."""
@@ -131,10 +138,6 @@ class OnEngine:
     def profile(self, network: Network, options: ProfileOptions, cache: Cache, progress: Progress) -> Profile:
         """Return what was measured of the network, from the cache where it was measured before."""
         return profile_network(network, self.engine, cache=cache, options=options, progress=progress)
-
-    def decisions(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Decisions:
-        """Return nothing: on engines widths are all."""
-        return NOTHING_ELSE
 
     def measure(self, candidates: Mapping[str, Candidate], options: MeasureOptions, progress: Progress) -> Measurement:
         """Measure networks together, each round with all of them."""

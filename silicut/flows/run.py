@@ -16,6 +16,7 @@ from torch import nn
 from silicut.compress import Plan, Scores, pruned, removed_by
 from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
+from silicut.compress.quantisation.sensitivity import Sensitivity
 from silicut.flows.budget import Budget
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
@@ -68,6 +69,7 @@ from silicut.training import (
     fit,
     from_first,
     is_first,
+    n_processes,
     recalibrate_batch_norm,
 )
 from silicut.training.modes import device_of
@@ -163,12 +165,11 @@ class Run:
         self._check_types()
         all_widths = [Variable(g.name, tuple(range(1, g.n_channels + 1))) for g in subject.channels.groups]
         free = restricted(all_widths, subject.channels, subject.blocks, self._options.restrictions)
-        decides_bits = any(platform.decides_bits for platform, _ in task.platforms)
-        if free and not decides_bits and all(len(group.levels) == 1 for group in free):
+        if free and not self._decides_bits and all(len(group.levels) == 1 for group in free):
             raise NothingToPrune("the freeze patterns leave no channel and no residual block to remove; freeze fewer layers")
         if task.data is None and self._value in NEED_DATA:
             raise ConfigError(needs_data(self._value))
-        if decides_bits and self._options.value not in (AUTO, *MEASURED):
+        if self._decides_bits and self._options.value not in (AUTO, *MEASURED):
             raise ConfigError(
                 f"value must be {' or '.join(MEASURED)} where bits are chosen too, not {self._options.value!r}: what bits "
                 "lose is a divergence, and so must be what channels are worth"
@@ -181,12 +182,19 @@ class Run:
             raise ConfigError("max_drop must come with data (or a function that evaluates), not without")
         self._check_training()
         _ = self._dense_planner.size_budgets
-        for platform, _ in task.platforms:
-            platform.check(subject.network)
+        self._check_platforms()
         if self._folder is not None:
             network, engines = subject.network, [platform.fingerprint() for platform, _ in task.platforms]
             engine = engines[0] if len(engines) == 1 else engines
             self._folder.works_on({"network": network.structure_hash, "weights": network.weights_hash, "engine": engine})
+
+    def _check_platforms(self) -> None:
+        for platform, _ in self._task.platforms:
+            if platform.settings.is_simulated and self._task.max_drop is not None:
+                raise ConfigError(f"max_drop must be left out for {platform.name}, whose integers lose more; give a latency")
+            if platform.settings.is_simulated and n_processes() > 1:
+                raise ConfigError(f"{platform.name} must be pruned for in one process, not {n_processes()}")
+            platform.check(self._captured.network)
 
     def _check_training(self) -> None:
         task, options = self._task, self._options
@@ -370,20 +378,23 @@ class Run:
     @cached_property
     def _besides(self) -> Decisions:
         """What is chosen together with widths, and what it loses."""
-        if not self._decides_bits:
+        decider, network = self._task.platforms[0][0].bit_decider, self._captured.network
+        if decider is None:
             return NOTHING_ELSE
-        ((platform, _),) = self._task.platforms
-        return platform.decisions(self._captured.network, self._calibration, self._progress)
+
+        def measured() -> Sensitivity:
+            return from_first(lambda: decider.sensitivity(network, self._calibration, self._progress))
+
+        return decider.decisions(network, self._record("losses of bits", Sensitivity, measured))
 
     @property
     def _decides_bits(self) -> bool:
-        return any(platform.decides_bits for platform, _ in self._task.platforms)
+        return any(platform.bit_decider is not None for platform, _ in self._task.platforms)
 
     @property
     def _calibration(self) -> list[torch.Tensor]:
-        """Training images on which the losses of bits are measured; none without data."""
-        if self._task.data is None:
-            return []
+        """Training images on which the losses of bits are measured."""
+        assert self._task.data is not None
         batches = self._task.data.training_batches(0, _CALIBRATION_BATCH, 0)
         return [x for x, _ in itertools.islice(batches, _N_CALIBRATION_BATCHES)]
 

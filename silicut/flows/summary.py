@@ -31,7 +31,9 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
     layers = _layers(result, subject, widths, scale)
-    diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
+    diagnosis = None  # its causes are those of engines; an accelerator's stages say themselves what they wait for
+    if not measurement.settings.is_simulated:
+        diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -70,8 +72,8 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         size_budgets=_size_budgets(result),
         values=_values(result),
         drops=tuple(TriedDrop(**asdict(drop)) for drop in result.drops),
-        parts=diagnosis.parts,
-        findings=diagnosis.findings(),
+        parts=None if diagnosis is None else diagnosis.parts,
+        findings=() if diagnosis is None else diagnosis.findings(),
         simulation=_simulation(result, label),
     )
 

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.needs_ort
 
 def arguments(out, *more):
     fixed = ("--network", tiny.NETWORK, "--target", "gemm@xc7z020", "--accelerator", "tiny", "--out", str(out))
-    return ["prune", *fixed, *(() if "--latency" in more else ("--latency", "60%")), *more]
+    latency = () if "--latency" in more else ("--latency", "60%")
+    shape = () if "--data" in more else ("--input-shape", "3x8x8")
+    return ["prune", *fixed, *latency, *shape, *more]
 
 
 PLANNED = arguments("", "--accelerator", "n3h", "--bits", "4/8", "--value", "log-energy", "--dry-run")
