@@ -77,7 +77,8 @@ def test_pruned_for_the_accelerator(tmp_path):
     result = silicut.prune(trained(data), tiny.example(), "60%", target, data=data, options=options, folder=tmp_path / "run")
 
     ratio = result.measurement.timings["pruned"].ratio
-    assert 0.98 * 0.6 <= ratio <= 0.6
+    assert result.outcome.is_met
+    assert 0 < ratio <= 0.6
     assert result.outcome.sentence.startswith(f"Budget met: simulated {100 * ratio:.1f} % of the dense latency")
     cycles = round(result.measurement.timings["pruned"].latency_ms * 1e-3 * target.config.clock_hz)
     assert cycles == result.simulation.cycles == silicut.simulate(tmp_path / "run" / "program").summary.cycles

@@ -115,6 +115,11 @@ class GemmTarget:
         return EngineSettings(engine=self.name, is_simulated=True)
 
     @property
+    def max_rounds(self) -> int:
+        """Many: to compile takes less than a second, and times are exact."""
+        return 12
+
+    @property
     def bit_decider(self) -> GemmTarget | None:
         """Itself where bits are chosen together with widths."""
         return self if self.bits is None else None

@@ -63,6 +63,10 @@ class Platform(Protocol):
         """Batch, and how latencies come about."""
 
     @property
+    def max_rounds(self) -> int:
+        """How many plans may be built and measured until one fits."""
+
+    @property
     def bit_decider(self) -> BitDecider | None:
         """What is asked for bits; None where they are given, or no matter."""
 
@@ -123,6 +127,11 @@ class OnEngine:
     def settings(self) -> EngineSettings:
         """Engine, threads, batch."""
         return self.engine.settings
+
+    @property
+    def max_rounds(self) -> int:
+        """Few: each takes a minute."""
+        return 4
 
     @property
     def bit_decider(self) -> None:

@@ -368,6 +368,7 @@ class Run:
             time_limit_s=self._options.time_limit_s,
             measuring=self._options.measuring,
             mode=self._options.engine_mode,
+            max_rounds=min(platform.max_rounds for platform, _ in self._task.platforms),
         )
         return Verifier(self._planner_for_solving(planner), self._targets, scores, options, self._progress)
 

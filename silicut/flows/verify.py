@@ -17,7 +17,7 @@ from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
 from silicut.search import Problem, Solution, cheapest, cheapest_better, solve
 from silicut.targets import Measurement, MeasureOptions
 
-MAX_ROUNDS = 4
+MAX_ROUNDS = 4  # where nobody says otherwise
 LEAST_FRAC = 0.98  # of the budget: a plan this close uses it
 _AIM_FRAC = 0.99  # the middle of the window
 _LAUNCH_BOUND_FRAC = 0.9
@@ -33,12 +33,14 @@ class SolveOptions:
         time_limit_s: of each solve.
         measuring: how each plan is measured.
         mode: what a budget means on several engines; see `Latencies`.
+        max_rounds: plans that are built and measured at most.
     """
 
     solver: str = "coupled"
     time_limit_s: float = 10.0
     measuring: MeasureOptions = MeasureOptions()  # noqa: RUF009 - frozen
     mode: str = WORST
+    max_rounds: int = MAX_ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +183,7 @@ class _Rounds:
     def run(self) -> Outcome:
         limit, least = self._limit, self._least_frac()
         target = max(_AIM_FRAC * limit, least)
-        for _ in range(MAX_ROUNDS):
+        for _ in range(self._verifier.options.max_rounds):
             solution = self._next_plan(target)
             if solution is None:
                 break
