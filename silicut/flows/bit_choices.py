@@ -18,6 +18,8 @@ from silicut.search import Variable
 
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8)
 ACTIVATION_BITS = (2, 3, 4, 5, 6, 8)
+BITS_PREFIX = "bits of "
+"""What names of such variables begin with; the first layer that reads the tensor follows."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class BitChoices:
         read = read_by_layers(sites)
         edges = set() if edge_bits is None else {read[sites.layers[0]], read[sites.layers[-1]]}
         first = {tensor: layer for layer, tensor in reversed(read.items())}
-        of_layer = {layer: f"bits of {first[tensor]}" for layer, tensor in read.items() if tensor not in edges}
+        of_layer = {layer: f"{BITS_PREFIX}{first[tensor]}" for layer, tensor in read.items() if tensor not in edges}
         levels = tuple(sorted(10 * w + a for w, a in itertools.product(WEIGHT_BITS, ACTIVATION_BITS)))
         given = {layer: LayerBits(edge_bits, edge_bits) for layer in read if edge_bits and layer not in of_layer}
         return cls(of_layer, tuple(Variable(name, levels) for name in dict.fromkeys(of_layer.values())), given)

@@ -1,9 +1,10 @@
-"""What every layer costs on the GEMM accelerator over all widths worth having, and over bits where these are chosen too.
+"""What every layer costs on the GEMM accelerator over all widths worth having, and over bits where these are chosen.
 
 The tables come from the accelerator's own cost model, from sizes alone; nothing is measured. Layers overlap, so a network
-takes a little less or more than their sum: overhead and scale are those of the line through some random networks that are
-compiled and timed exactly, and fresh ones check it. Tensors are kept in groups of eight channels, so widths worth having are
-multiples of eight (and all channels), as far as they save cycles.
+takes a little less or more than their sum: some random networks are compiled and timed exactly, layer by layer (with
+barriers) and as wholes. The layers correct the model where they are seen and near it; overhead and scale are those of the
+line through the wholes, and fresh networks check it. Tensors are kept in groups of eight channels, so widths worth having
+are multiples of eight (and all channels), as far as they save cycles.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ CHANNEL_STEP = 8
 """Channels of a tensor come in groups of this many in the memory of the accelerator."""
 _MAX_LEVELS = 32
 _N_AT_ONCE = 4096  # layers that the model sees at once
-_N_FITTED, _N_CHECKED = 12, 8  # random networks that are compiled
+_N_FITTED, _N_CHECKED = 16, 8  # random networks that are compiled
+_NEAR = 0.01  # squared distance below which a layer that was seen counts alone
 Levels = Mapping[str, int]
 
 
@@ -64,6 +66,19 @@ def candidate_widths(n_channels: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class Timed:
+    """The exact time of a network.
+
+    Attributes:
+        cycles: of the whole, whose layers overlap.
+        layers: cycles of each layer where all queues wait for its end, by its name.
+    """
+
+    cycles: int
+    layers: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class _Fit:
     """How sums of layers become times of networks."""
 
@@ -71,6 +86,36 @@ class _Fit:
     overhead_ms: float
     scale: float
     validation: Validation
+
+
+class _Corrections:
+    """Exact over modelled cycles of the layers of networks that were timed, by their shape.
+
+    A layer that was not seen is corrected by the mean of those of its shape, near ones (in the logarithms of channels and of
+    the product of bits) counting most.
+    """
+
+    def __init__(self) -> None:
+        self._points: dict[str, list[NDArray[np.float64]]] = {}
+        self._ratios: dict[str, list[float]] = {}
+
+    def add(self, shape: str, work: LayerWork, ratio: float) -> None:
+        """Remember one layer."""
+        self._points.setdefault(shape, []).append(self._features([work])[0])
+        self._ratios.setdefault(shape, []).append(ratio)
+
+    def of(self, shape: str, works: Sequence[LayerWork]) -> NDArray[np.float64]:
+        """Return the factors of layers of one shape, array (works,)."""
+        if shape not in self._points:
+            return np.ones(len(works))
+        offsets = self._features(works)[:, None, :] - np.array(self._points[shape])
+        weights = 1 / ((offsets**2).sum(-1) + _NEAR)
+        factors: NDArray[np.float64] = weights @ np.array(self._ratios[shape]) / weights.sum(1)
+        return factors
+
+    @staticmethod
+    def _features(works: Sequence[LayerWork]) -> NDArray[np.float64]:
+        return np.log2([[w.in_channels, w.out_channels, w.a_bits * max(1, w.w_bits)] for w in works])
 
 
 @dataclass
@@ -82,7 +127,7 @@ class GemmProfiler:
         config: the build.
         plan: bits of the dense network.
         bits: what is chosen besides widths; None where bits are given.
-        cycles_of: the exact time of the network at some levels.
+        time_of: the exact time of the network at some levels.
         progress: told every step.
     """
 
@@ -90,9 +135,10 @@ class GemmProfiler:
     config: GemmConfig
     plan: BitPlan
     bits: BitChoices | None
-    cycles_of: Callable[[Levels], int]
+    time_of: Callable[[Levels], Timed]
     progress: Progress
     _known: dict[LayerWork, float] = field(default_factory=dict)
+    _corrections: _Corrections = field(default_factory=_Corrections)
 
     def profile(self, settings: EngineSettings, fingerprint: dict[str, object], asked: ProfileOptions) -> Profile:
         """Return the profile, in milliseconds at the clock of the build.
@@ -103,10 +149,16 @@ class GemmProfiler:
         groups = self.subject.channels.groups
         if not groups and self.bits is None:
             raise NothingToPrune("no channel group of the network may be pruned; see silicut inspect for the reasons")
+        bits = self.bits.variables if self.bits else ()
+        widths = [Variable(group.name, candidate_widths(group.n_channels)) for group in groups]
+        networks = self._networks((*widths, *bits), asked.seed)
+        timed = self._timed(networks)
+        for levels, found in list(zip(networks, timed, strict=True))[: 1 + _N_FITTED]:
+            self._correct(levels, found)
         stairs = tuple(self._staircase(group.name, group.n_channels) for group in groups)
-        variables = (*(self._corners(s) for s in stairs), *(self.bits.variables if self.bits else ()))
+        fit = self._fitted(networks, timed)
+        variables = (*map(self._corners, stairs), *bits)
         costs = tuple(self._layer_cost(work, variables) for work in self._works)
-        fit = self._fitted(variables, costs, asked.seed)
         return Profile(
             network_hash=self.subject.network.structure_hash,
             fingerprint=dict(fingerprint),
@@ -142,6 +194,14 @@ class GemmProfiler:
         return tuple(sums.values())
 
     def _cycles(self, works: Sequence[LayerWork]) -> NDArray[np.float64]:
+        """Return the modelled cycles of layers, corrected by layers that were timed, array (works,)."""
+        cycles, shapes = self._modelled(works), np.array([self._layers[work.name].shape.key for work in works])
+        for shape in dict.fromkeys(shapes.tolist()):
+            at = np.flatnonzero(shapes == shape)
+            cycles[at] *= self._corrections.of(shape, [works[i] for i in at])
+        return cycles
+
+    def _modelled(self, works: Sequence[LayerWork]) -> NDArray[np.float64]:
         """Return the modelled cycles of layers, array (works,); layers of equal sizes are asked for once."""
         plain = [replace(work, name="") for work in works]
         missing = list(dict.fromkeys(work for work in plain if work not in self._known))
@@ -203,41 +263,45 @@ class GemmProfiler:
 
     # From layers to networks
 
-    def _fitted(self, variables: Sequence[Variable], costs: Sequence[LayerCost], seed: int) -> _Fit:
-        """Return overhead and scale that fit random networks best, checked on fresh ones."""
-        tracker = Tracker(self.progress, "compile random networks", _N_FITTED + _N_CHECKED)
-        dense = {v.name: v.levels[-1] for v in variables}
-        networks = [dense, *self._random_levels(variables, seed)]
-        exact = np.array([self._ms(self.cycles_of(dense)), *([0.0] * (len(networks) - 1))])
-        for i, levels in enumerate(networks[1:], 1):
-            exact[i] = self._ms(self.cycles_of(levels))
-            tracker.step(f"{exact[i] / exact[0]:.2f} of dense")
-        sums = np.array([self._sum_ms(variables, costs, levels) for levels in networks])
-        n = 1 + _N_FITTED
-        overhead_ms, scale = line_through(sums[:n], exact[:n])
-        n_removed = [len(removed_by(levels, self.subject.blocks)) for levels in networks[n:]]
-        checked = validation(exact[n:].tolist(), (overhead_ms + scale * sums[n:]).tolist(), (), n_removed)
-        return _Fit(float(exact[0]), overhead_ms, scale, checked)
-
-    def _random_levels(self, variables: Sequence[Variable], seed: int) -> list[dict[str, int]]:
-        """Return random choices, from slight to strong; widths as values are judged by, bits evenly drawn."""
+    def _networks(self, variables: Sequence[Variable], seed: int) -> list[dict[str, int]]:
+        """Return the dense network, then random ones: widths from slight to strong, bits evenly drawn."""
         rng = np.random.default_rng(seed)
         widths = [v for v in variables if v.name in self._dense_widths]
         legal = options(widths, self.subject.channels, self.subject.blocks, Restrictions())
         plans = random_plans(legal, removable_blocks(self.subject.blocks, Restrictions()), _N_FITTED + _N_CHECKED, seed)
         others = [v for v in variables if v.name not in self._dense_widths]
-        return [dict(plan) | {v.name: int(rng.choice(v.levels)) for v in others} for plan in plans]
+        drawn = [dict(plan) | {v.name: int(rng.choice(v.levels)) for v in others} for plan in plans]
+        return [{v.name: v.levels[-1] for v in variables}, *drawn]
 
-    def _sum_ms(self, variables: Sequence[Variable], costs: Sequence[LayerCost], levels: Levels) -> float:
-        """Return the sum of the layers that are left."""
-        axes = {v.name: v.levels for v in variables} | {s.name: s.levels(variables) for s in self._sums}
+    def _timed(self, networks: Sequence[Levels]) -> list[Timed]:
+        tracker, timed = Tracker(self.progress, "compile random networks", len(networks)), []
+        for levels in networks:
+            timed.append(self.time_of(levels))
+            tracker.step(f"{timed[-1].cycles / timed[0].cycles:.2f} of dense")
+        return timed
+
+    def _correct(self, levels: Levels, found: Timed) -> None:
+        """Remember what the layers of a network take in truth."""
+        works = [work for work in self._left(levels) if work.name in found.layers]
+        for work, modelled in zip(works, self._modelled(works), strict=True):
+            self._corrections.add(self._layers[work.name].shape.key, work, found.layers[work.name] / max(modelled, 1.0))
+
+    def _left(self, levels: Levels) -> list[LayerWork]:
+        """Return the layers of the network at some levels."""
         removed = set(removed_by(levels, self.subject.blocks))
         gone = {operator for block in self.subject.blocks if block.name in removed for operator in block.operators}
-        numbers = dict(levels) | {s.name: sum(levels[part] for part in s.parts) for s in self._sums}
-        left = [cost for cost in costs if cost.name not in gone]
-        tables = [cost.table for cost in left if cost.table is not None]
-        varying = sum(float(t.array[tuple(axes[name].index(numbers[name]) for name in t.variables)]) for t in tables)
-        return varying + sum(cost.dense_ms for cost in left if cost.table is None)
+        left = [work for work in self._works if work.name not in gone]
+        return [self._at(work, self._numbers(work, levels) | levels) for work in left]
+
+    def _fitted(self, networks: Sequence[Levels], timed: Sequence[Timed]) -> _Fit:
+        """Return overhead and scale that fit networks best, checked on those that corrected nothing."""
+        exact = np.array([self._ms(found.cycles) for found in timed])
+        sums = np.array([self._ms(float(self._cycles(self._left(levels)).sum())) for levels in networks])
+        n = 1 + _N_FITTED
+        overhead_ms, scale = line_through(sums[:n], exact[:n])
+        n_removed = [len(removed_by(levels, self.subject.blocks)) for levels in networks[n:]]
+        checked = validation(exact[n:].tolist(), (overhead_ms + scale * sums[n:]).tolist(), (), n_removed)
+        return _Fit(float(exact[0]), overhead_ms, scale, checked)
 
     def _ms(self, cycles: float) -> float:
         return 1e3 * cycles / self.config.clock_hz

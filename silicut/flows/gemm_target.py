@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from silicut.accelerators.gemm.compile import compile_network
+from silicut.accelerators.gemm.compile import Compiled, CompileOptions, compile_network
 from silicut.accelerators.gemm.config import PRESETS, GemmConfig
-from silicut.accelerators.gemm.cost.exact import exact_time
+from silicut.accelerators.gemm.cost.exact import ExactTime, exact_time
 from silicut.accelerators.gemm.cost.resources import exceeded, exceeded_by_memory, resources
 from silicut.compress import pruned, removed_by
 from silicut.compress.quantisation import BitPlan, Sites, find_sites, quantisable
@@ -28,14 +28,15 @@ from silicut.flows.compile import compile_program
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
 from silicut.flows.estimate import accelerator, device
-from silicut.flows.gemm_costs import GemmProfiler
+from silicut.flows.gemm_costs import GemmProfiler, Timed
 from silicut.flows.gemm_deployment import deployed
+from silicut.flows.gemm_learning import learned
 from silicut.flows.label import Label
 from silicut.flows.platform import ACCELERATOR, Candidate
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.quantise import QuantiseOptions, of_one_input
 from silicut.flows.simulate import Circumstances, simulate
-from silicut.flows.stages import DENSE
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.graph import Network
 from silicut.numerics import QuantisedNetwork
 from silicut.records import Cache, ConfigError, Progress, content_hash
@@ -150,11 +151,11 @@ class GemmTarget:
         """Return the profile by the cost model, in seconds; it is not worth a cache."""
         subject, choices = Subject.of(network), self._choices(network)
 
-        def cycles_of(levels: Mapping[str, int]) -> int:
-            return self._cycles(Candidate(_narrowed(subject, levels), levels), choices)
+        def time_of(levels: Mapping[str, int]) -> Timed:
+            return self._timed(Candidate(_narrowed(subject, levels), levels), choices)
 
         plan = self._plan(find_sites(quantisable(network)), {}, choices)
-        made = GemmProfiler(subject, self.config, plan, choices, cycles_of, progress)
+        made = GemmProfiler(subject, self.config, plan, choices, time_of, progress)
         return made.profile(self.settings, self.fingerprint(), options)
 
     def sensitivity(self, network: Network, images: Sequence[Tensor], progress: Progress) -> Sensitivity:
@@ -181,6 +182,12 @@ class GemmTarget:
             elapsed_s=0.0,
             warnings=self.warnings,
         )
+
+    def learned(self, profile: Profile, candidates: Mapping[str, Candidate], predicted_ms: float) -> Profile:
+        """Return a profile that is exact at the pruned network, and nearer to the truth around it."""
+        pruned_one = candidates[PRUNED]
+        timed = self._timed(pruned_one, self._choices(candidates[DENSE].network))
+        return learned(profile, pruned_one.levels, timed, self.config.clock_hz, predicted_ms)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -232,9 +239,19 @@ class GemmTarget:
         return replace(plan, layers={name: bits for name, bits in plan.layers.items() if name in sites.layers})
 
     def _cycles(self, candidate: Candidate, choices: BitChoices | None) -> int:
+        return self._exact(self._quickly_rounded(candidate, choices), CompileOptions())[1].cycles
+
+    def _timed(self, candidate: Candidate, choices: BitChoices | None) -> Timed:
+        """Return the exact time of a network and of its layers."""
         integer = self._quickly_rounded(candidate, choices)
-        found = compile_network(integer.network, self.config)
-        return exact_time(found.schedules, found.queues, self.config).cycles
+        _, whole = self._exact(integer, CompileOptions())
+        in_turn, times = self._exact(integer, CompileOptions(has_barriers=True))
+        names = (layer.name for layer in in_turn.program.layers)
+        return Timed(whole.cycles, dict(zip(names, times.layers, strict=True)))
+
+    def _exact(self, integer: QuantisedNetwork, options: CompileOptions) -> tuple[Compiled, ExactTime]:
+        found = compile_network(integer.network, self.config, options)
+        return found, exact_time(found.schedules, found.queues, self.config)
 
     def _quickly_rounded(self, candidate: Candidate, choices: BitChoices | None) -> QuantisedNetwork:
         """Return an integer network that takes as long as the real one: of the same bits, its ranges those of noise."""

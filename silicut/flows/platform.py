@@ -86,6 +86,15 @@ class Platform(Protocol):
     def measure(self, candidates: Mapping[str, Candidate], options: MeasureOptions, progress: Progress) -> Measurement:
         """Return the latencies of networks; all are relative to the one that is called "dense"."""
 
+    def learned(self, profile: Profile, candidates: Mapping[str, Candidate], predicted_ms: float) -> Profile:
+        """Return a profile that knows what the candidate "pruned" takes, where that can be known layer by layer.
+
+        Args:
+            profile: as it predicts so far.
+            candidates: as they were measured.
+            predicted_ms: of the pruned one, by the profile.
+        """
+
     def exact(self) -> Engine:
         """Return an engine that computes what an ONNX file says."""
 
@@ -152,6 +161,10 @@ class OnEngine:
         """Measure networks together, each round with all of them."""
         models = {name: candidate.network for name, candidate in candidates.items()}
         return measure(self.engine, models, DENSE, options, progress)
+
+    def learned(self, profile: Profile, candidates: Mapping[str, Candidate], predicted_ms: float) -> Profile:
+        """Return the same: what was measured corrects the budget."""
+        return profile
 
     def exact(self) -> Engine:
         """Return what the engine says is exact."""
