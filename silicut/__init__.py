@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from silicut.flows.compile import compile_program as compile_program
     from silicut.flows.compiled import CompiledNetwork as CompiledNetwork
     from silicut.flows.compiled import load_compiled as load_compiled
+    from silicut.flows.gemm_target import GemmTarget as GemmTarget
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
     from silicut.flows.load import apply as apply
@@ -49,6 +50,7 @@ _PLACES = {
     "BitPlan": "compress.quantisation",
     "CompileOptions": "flows.compile",
     "CompiledNetwork": "flows.compiled",
+    "GemmTarget": "flows.gemm_target",
     "LayerBits": "compress.quantisation",
     "MeasureOptions": "targets",
     "Methods": "flows.quantise",
@@ -84,6 +86,7 @@ __all__ = [
     "BitPlan",
     "CompileOptions",
     "CompiledNetwork",
+    "GemmTarget",
     "LayerBits",
     "MeasureOptions",
     "Methods",

@@ -27,6 +27,7 @@ def test_the_names_are_those_that_are_promised():
         "BitPlan",
         "CompileOptions",
         "CompiledNetwork",
+        "GemmTarget",
         "LayerBits",
         "MeasureOptions",
         "Methods",

@@ -70,6 +70,27 @@ def pruned_to_budget(dense, data, tmp_path):
     return result
 
 
+def test_pruned_for_the_accelerator(tmp_path):
+    """One call: pruned, rounded, compiled and simulated within a budget of cycles; widths and bits are one problem."""
+    data, options = open_data(tiny.DATA), silicut.PruneOptions(recipe=RECOVERY, value_limit_s=0.0)
+    target = silicut.GemmTarget.named("gemm@xc7z020", config="tiny", bits="joint")
+    result = silicut.prune(trained(data), tiny.example(), "60%", target, data=data, options=options, folder=tmp_path / "run")
+
+    ratio = result.measurement.timings["pruned"].ratio
+    assert result.outcome.is_met
+    assert 0 < ratio <= 0.6
+    assert result.outcome.sentence.startswith(f"Budget met: simulated {100 * ratio:.1f} % of the dense latency")
+    cycles = round(result.measurement.timings["pruned"].latency_ms * 1e-3 * target.config.clock_hz)
+    assert cycles == result.simulation.cycles == silicut.simulate(tmp_path / "run" / "program").summary.cycles
+    assert all(width % 8 == 0 for width in result.plan.widths.values())
+    assert {str(result.deployed.plan.of(layer)) for layer in ("stem", "head")} == {"8/8"}
+
+    stages = {stage.name: stage for stage in result.stages}
+    assert stages["integer"].score > stages["dense"].score - 0.1
+    compiled = silicut.load_compiled(tmp_path / "run" / "program")
+    assert silicut.compare(load_quantised(tmp_path / "run" / "integer"), compiled, tiny.example()[:2].numpy()).first is None
+
+
 def loaded_with_and_without_the_class(folder: Path, result) -> None:
     """The folder gives the network back, as the user's class or on its own."""
     own, alone = silicut.load(folder, build=tiny.build), silicut.load(folder)

@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silicut.cli.arguments import command_of, typed_command
+from silicut.cli.arguments import command_of, noting, typed_command
 from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.cli.prune_arguments import PruneArguments
 from silicut.cli.prune_options import engines_of, options_of
-from silicut.records import Cache, ToolMissing
+from silicut.cli.prune_target import target_of
+from silicut.records import Cache, ConfigError, ToolMissing
 
 if TYPE_CHECKING:
     from silicut.cli.subject import Subject
+    from silicut.flows.gemm_target import GemmTarget
+    from silicut.flows.platform import Platform
     from silicut.flows.prune import Pruned, PruneOptions
     from silicut.flows.run_folder import RunFolder
     from silicut.records import Progress
@@ -29,12 +32,12 @@ def prune(asked: PruneArguments) -> None:
 
     torchrun -m silicut prune ... trains in several processes; the recipe, and so its results, are those of one.
     """
-    options = options_of(asked)
+    options, target = checked(asked)
     from silicut.flows.run_folder import RunFolder
     from silicut.training import is_first, process_group
 
     with process_group():
-        opened = _opened(asked, options)
+        opened = _opened(asked, options, target)
         with (
             RunFolder(asked.out, asked.settings(), resumes=asked.resume) as folder,
             progress_bars(asked.json or not is_first()) as progress,
@@ -51,7 +54,7 @@ class _Opened:
 
     asked: PruneArguments
     subject: Subject
-    engines: tuple[tuple[Engine, float], ...]
+    platforms: tuple[tuple[Platform, float], ...]
     loss: Loss | None
     metric: Metric | None
     options: PruneOptions
@@ -98,7 +101,7 @@ class _Opened:
             self.subject.module,
             self.subject.inputs,
             latency,
-            self.engines,
+            self.platforms,
             max_drop=self.asked.max_drop,
             data=self.subject.data,
             loss=self.loss,
@@ -110,20 +113,39 @@ class _Opened:
         )
 
 
-def _opened(asked: PruneArguments, options: PruneOptions) -> _Opened:
+def checked(asked: PruneArguments) -> tuple[PruneOptions, GemmTarget | None]:
+    """Return the flow's options, and the accelerator where one is asked for.
+
+    Raises:
+        ConfigError: every wrong option.
+    """
+    problems: list[str] = []
+    with noting(problems):
+        options = options_of(asked)
+    with noting(problems):
+        target = target_of(asked)
+    if problems:
+        raise ConfigError(*problems)
+    return options, target
+
+
+def _opened(asked: PruneArguments, options: PruneOptions, target: GemmTarget | None) -> _Opened:
     from silicut.cli.subject import open_subject, own_loss, own_metric
+    from silicut.flows.platform import OnEngine
     from silicut.targets.profile import Profile
 
     known = None if asked.profile is None else Profile.load(asked.profile)
-    batch, engines = (known.settings.batch, ()) if known else (asked.batch, engines_of(asked))
+    batch = known.settings.batch if known else asked.batch
+    platforms = ((target, 1.0),) if target else () if known else engines_of(asked)
     subject = open_subject(
         asked.network, asked.weights, asked.data, asked.input_shape, batch, has_own_loss=asked.loss is not None
     )
     cache = Cache(asked.cache)
     if known:
-        engines, options = ((_device(known, subject, cache), 1.0),), replace(options, profiling=known.options)
+        device = OnEngine(_device(known, subject, cache))
+        platforms, options = ((device, 1.0),), replace(options, profiling=known.options)
     loss, metric = own_loss(asked.loss, subject), own_metric(asked.metric, subject)
-    return _Opened(asked, subject, engines, loss, metric, options, cache)
+    return _Opened(asked, subject, platforms, loss, metric, options, cache)
 
 
 def _device(known: Profile, subject: Subject, cache: Cache) -> Engine:

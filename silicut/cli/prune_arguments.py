@@ -40,6 +40,36 @@ class PruneArguments:
     max_size: Annotated[str | None, Option(help="Besides: an ONNX file of at most that size, as 2MB or 40%.")] = None
     weights: Annotated[str | None, Option(help="File of weights, or 'random'; bundled ones by default.")] = None
     data: Annotated[str | None, Option(help="Data such as cifar10:DIR, digits, images:DIR, or module:function.")] = None
+    target: Annotated[
+        str | None,
+        Option(
+            help="Instead of an engine: an accelerator on a part, as gemm@xc7z020; latency is simulated, bits are chosen."
+        ),
+    ] = None
+    accelerator: Annotated[
+        str | None,
+        Option(help="Its build: n3h (the default), bismo-pynq-z1, bismo-ultra96, tiny, or a file such as mine.json."),
+    ] = None
+    clock: Annotated[float | None, Option(help="MHz of the accelerator, instead of the configuration's.")] = None
+    board: Annotated[str | None, Option(help="Board whose memory the accelerator runs on, such as pynq-z2.")] = None
+    parts: Annotated[list[Path] | None, Option(metavar="FILE", help="TOML file of your own parts and boards.")] = None
+    bits: Annotated[
+        str | None,
+        Option(
+            help="On the accelerator: bits of weights / of what layers read, as 8/8 (the default) or 4/8; joint: chosen "
+            "together with widths."
+        ),
+    ] = None
+    edge_bits: Annotated[
+        int | None, Option(help="On the accelerator: bits of the first and the last layer; 8 by default, 0: as the others.")
+    ] = None
+    rounding: Annotated[
+        str | None, Option(help="On the accelerator: weights are rounded nearest (default) or adaptive.")
+    ] = None
+    rounded_epochs: Annotated[
+        int | None,
+        Option(min=0, help="On the accelerator: epochs of training while rounded, after fine-tuning; 0 by default."),
+    ] = None
     engine: Annotated[
         list[str] | None, Option(help="Engine to be fast on (onnxruntime); several, with weights as name=2 where weighted.")
     ] = None

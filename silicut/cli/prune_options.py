@@ -10,8 +10,8 @@ from silicut.cli.prune_arguments import Preset, PruneArguments
 from silicut.records import ConfigError
 
 if TYPE_CHECKING:
+    from silicut.flows.platform import Platform
     from silicut.flows.prune import PruneOptions
-    from silicut.targets import Engine
     from silicut.training import Recipe
 
 
@@ -36,13 +36,13 @@ def options_of(asked: PruneArguments) -> PruneOptions:
     return options
 
 
-def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
+def engines_of(asked: PruneArguments) -> tuple[tuple[Platform, float], ...]:
     """Return the engines with their weights.
 
     Raises:
         ConfigError: one of them is unknown, named twice or of no weight.
     """
-    from silicut.flows.prune import chosen_engines
+    from silicut.flows.prune import chosen_platforms
     from silicut.targets import engine
 
     found = []
@@ -52,7 +52,7 @@ def engines_of(asked: PruneArguments) -> tuple[tuple[Engine, float], ...]:
             found.append((engine(name, n_threads=asked.threads, batch=asked.batch), float(weight) if equals else 1.0))
         except ValueError:
             raise ConfigError(f"engine must be like onnxruntime or onnxruntime=2, not {text!r}") from None
-    return chosen_engines(found, asked.batch)
+    return chosen_platforms(found, asked.batch)
 
 
 def _budget_problems(asked: PruneArguments) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from silicut.flows.budget import Budget
 from silicut.flows.label import Label, created, versions
-from silicut.flows.latency import PRUNED
 from silicut.flows.pruning_problem import LATENCY
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import RunFolder
+from silicut.flows.stages import PRUNED
 from silicut.flows.summary import network_size, report_stages, summarise, write_report
 from silicut.records import DoesNotFit, NotFaster, ToolMissing, write_atomically
 from silicut.report import summary as report

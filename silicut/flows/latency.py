@@ -1,4 +1,4 @@
-"""On which engines a network must be fast, and what a latency budget means there: on one, on all, or on a mix of them."""
+"""Where a network must be fast, and what a latency budget means there: on one engine, on all, or on a mix of them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from silicut.flows.budget import Budget
+from silicut.flows.platform import Candidate, Platform
 from silicut.flows.pruning_problem import LATENCY
+from silicut.flows.stages import PRUNED
 from silicut.records import Progress
 from silicut.search import Cost, CostSource, Variable
-from silicut.targets import Engine, Measurement, MeasureOptions, Model, measure
+from silicut.targets import Measurement, MeasureOptions
 from silicut.targets.profile import Profile
 
-DENSE, PRUNED = "dense", "pruned"
 WORST, WEIGHTED = "worst", "weighted"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One engine with the profile of the network on it.
+    """One platform with the profile of the network on it.
 
     Attributes:
-        engine: where the network runs.
+        platform: where the network runs.
         profile: made there.
         weight: of its latency in a weighted sum, > 0.
     """
 
-    engine: Engine
+    platform: Platform
     profile: Profile
     weight: float = 1.0
 
     @property
     def name(self) -> str:
-        """The engine's name."""
-        return self.engine.name
+        """The platform's name."""
+        return self.platform.name
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,11 @@ class Latencies:
         parts = [share * m.timings[PRUNED].ratio for share, m in zip(self.shares, measurements, strict=True)]
         return sum(parts) if self.mode == WEIGHTED else max(parts)
 
-    def measure(self, models: Mapping[str, Model], options: MeasureOptions, progress: Progress) -> tuple[Measurement, ...]:
-        """Measure networks beside the dense one on every engine, in order."""
-        return tuple(measure(target.engine, models, DENSE, options, progress) for target in self.targets)
+    def measure(
+        self, candidates: Mapping[str, Candidate], options: MeasureOptions, progress: Progress
+    ) -> tuple[Measurement, ...]:
+        """Measure networks beside the dense one on every platform, in order."""
+        return tuple(target.platform.measure(candidates, options, progress) for target in self.targets)
 
 
 @dataclass(frozen=True)

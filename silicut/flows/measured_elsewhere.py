@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.run import DENSE_FILE, MEASUREMENT
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.records import BadFile, ConfigError, Journal
 from silicut.targets import Measurement
 from silicut.targets.measure import model_hash

@@ -20,6 +20,7 @@ from silicut.compress import (
     removed_by,
 )
 from silicut.flows.budget import SizeLimit
+from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.latency import Latencies
 from silicut.flows.pruning_problem import Subject, pruning_problem
 from silicut.graph import Network
@@ -40,19 +41,20 @@ class Planner:
         restrictions: what must stay.
         limits: of sizes, by resource (`SIZES`).
         batch: written into the ONNX file.
+        besides: what is chosen together with widths.
     """
 
     subject: Subject
     restrictions: Restrictions
     limits: Mapping[str, SizeLimit] = field(default_factory=dict)
     batch: int = 1
+    besides: Decisions = NOTHING_ELSE
 
     def problem(self, scores: Scores, latencies: Latencies, target_frac: float) -> Problem:
         """Return the problem of the greatest value within a latency and all limits of sizes."""
         sources = latencies.sources() | self._size_sources
-        return pruning_problem(
-            self.subject, sources, scores, self.restrictions, latencies.budgets(target_frac) | self.size_budgets
-        )
+        budgets = latencies.budgets(target_frac) | self.size_budgets
+        return pruning_problem(self.subject, sources, scores, self.restrictions, budgets, self.besides)
 
     @cached_property
     def _size_sources(self) -> dict[str, CostSource]:
@@ -83,4 +85,12 @@ class Planner:
         """Return the pruned network at some levels, as captured or with batch normalisation folded."""
         subject = self.subject
         whole = subject.folded if is_folded else subject.network
-        return pruned(whole, kept_channels(levels, scores), removed_by(levels, subject.blocks))
+        return pruned(whole, self.kept(levels, scores), removed_by(levels, subject.blocks))
+
+    def widths(self, levels: Mapping[str, int]) -> dict[str, int]:
+        """Return the widths of groups among the levels of a solution."""
+        return self.besides.without(levels)
+
+    def kept(self, levels: Mapping[str, int], scores: Scores) -> dict[str, tuple[int, ...]]:
+        """Return the channels that each group keeps, where it does not keep all."""
+        return kept_channels(self.widths(levels), scores)

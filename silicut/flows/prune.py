@@ -19,6 +19,7 @@ from torch import nn
 from silicut.flows.as_module import as_module, as_training_data
 from silicut.flows.budget import Budget
 from silicut.flows.options import PAPER, PruneOptions
+from silicut.flows.platform import ACCELERATOR, OnEngine, Platform, is_platform
 from silicut.flows.result import Pruned
 from silicut.flows.run import PLAN, Run, Task
 from silicut.flows.run_folder import RunFolder
@@ -29,8 +30,10 @@ from silicut.training import Batches, Loss, Metric, TrainingData
 
 __all__ = ["PAPER", "PruneOptions", "Pruned", "prune"]
 
-Engines = str | Engine | Sequence[str | Engine | tuple[str | Engine, float]]
-"""An engine or its name, or several, each alone or with its weight."""
+Where = str | Engine | Platform
+"""An engine, an accelerator, or the name of one."""
+Engines = Where | Sequence[Where | tuple[Where, float]]
+"""One of them, or several engines, each alone or with its weight."""
 
 
 def prune(  # noqa: PLR0913
@@ -58,9 +61,10 @@ def prune(  # noqa: PLR0913
     Args:
         model: the trained network, which is not changed: a module, a `Network`, or the path of an ONNX file.
         inputs: one example tensor per argument, batch first; its batch size is that of the latency.
-        budget: "50%" of the measured dense latency, or "3ms"; "50%" where no drop is given.
+        budget: "50%" of the dense latency, or "3ms"; "50%" where no drop is given.
         engine: a name of `silicut.targets.ENGINES` (one thread), or an engine; several of them, alone or with weights, for a
-            network that must be fast on all (`PruneOptions.engine_mode`).
+            network that must be fast on all (`PruneOptions.engine_mode`). Or an accelerator: "gemm@xc7z020", or a
+            `GemmTarget`, which says more; one image at a time, in cycles that are simulated.
         max_drop: instead of a budget: the points of accuracy (or units of `evaluate`) that may be lost; the fastest network
             that loses no more after a short recovery is made (see `silicut.flows.max_drop`).
         data: to recalibrate, fine-tune and evaluate with, such as (training loader, evaluation loader) of (images, labels);
@@ -87,7 +91,7 @@ def prune(  # noqa: PLR0913
         inputs=inputs,
         budget=_budget(budget, max_drop),
         max_drop=max_drop,
-        engines=chosen_engines(engine, batch),
+        platforms=chosen_platforms(engine, batch),
         options=options or PruneOptions(),
         data=as_training_data(data),
         evaluate=evaluate,
@@ -116,28 +120,42 @@ def _budget(budget: str | None, max_drop: float | None) -> Budget | None:
     return None
 
 
-def chosen_engines(asked: Engines, batch: int) -> tuple[tuple[Engine, float], ...]:
-    """Return the engines with their weights.
+def chosen_platforms(asked: Engines, batch: int) -> tuple[tuple[Platform, float], ...]:
+    """Return what a network is pruned for, each with its weight.
 
     Args:
         asked: as `prune` takes it.
         batch: of engines that are made by name.
 
     Raises:
-        ConfigError: there is none, a name is repeated or unknown, a weight is not above 0, or batches differ.
+        ConfigError: there is none, a name is repeated or unknown, a weight is not above 0, batches differ, or an accelerator
+            is not alone.
     """
-    from silicut.targets import engine as engine_by_name
-
     several = asked if isinstance(asked, list | tuple) else [asked]
     named = [each if isinstance(each, tuple) else (each, 1.0) for each in several]
-    found = tuple((engine_by_name(e, n_threads=1, batch=batch) if isinstance(e, str) else e, weight) for e, weight in named)
-    names = [engine.name for engine, _ in found]
+    found = tuple((_platform(each, batch), weight) for each, weight in named)
+    names = [platform.name for platform, _ in found]
     problems = [] if found else ["engine must be at least one, not none"]
     problems += [f"engine {name!r} must be given once, not {names.count(name)} times" for name in sorted(set(names)) if
                  names.count(name) > 1]  # fmt: skip
-    problems += [f"weight of engine {e.name!r} must be above 0, not {w:g}" for e, w in found if not 0 < w < math.inf]
-    if len({engine.settings.batch for engine, _ in found}) > 1:
+    problems += [f"weight of engine {p.name!r} must be above 0, not {w:g}" for p, w in found if not 0 < w < math.inf]
+    simulated = [platform.name for platform, _ in found if platform.settings.is_simulated]
+    if simulated and len(found) > 1:
+        problems.append(f"{simulated[0]!r} must be alone, not beside {', '.join(n for n in names if n != simulated[0])}")
+    elif len({platform.settings.batch for platform, _ in found}) > 1:
         problems.append("engines must all run the same batch, not different ones")
     if problems:
         raise ConfigError(*problems)
     return found
+
+
+def _platform(asked: Where, batch: int) -> Platform:
+    if isinstance(asked, str):
+        if asked.partition("@")[0] == ACCELERATOR:
+            from silicut.flows.gemm_target import GemmTarget
+
+            return GemmTarget.named(asked)
+        from silicut.targets import engine as engine_by_name
+
+        return OnEngine(engine_by_name(asked, n_threads=1, batch=batch))
+    return asked if is_platform(asked) else OnEngine(asked)

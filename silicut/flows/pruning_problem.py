@@ -15,6 +15,7 @@ from silicut.compress import (
     ties,
     value_tables,
 )
+from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.graph import Block, Channels, Network, find_blocks, find_channels, fold_batch_norm
 from silicut.search import CostSource, Problem, Variable
 
@@ -64,6 +65,7 @@ def pruning_problem(
     scores: Scores,
     restrictions: Restrictions,
     budgets: Mapping[str, float],
+    besides: Decisions = NOTHING_ELSE,
 ) -> Problem:
     """Return the problem of choosing widths and blocks within budgets.
 
@@ -76,8 +78,11 @@ def pruning_problem(
         scores: value of every group.
         restrictions: what must stay.
         budgets: by resource; one without a budget is reported, not limited.
+        besides: what is chosen together with widths; its losses are in the unit of the scores.
     """
-    variables = options(_joined_levels(sources.values()), subject.channels, subject.blocks, restrictions)
+    other = {variable.name for variable in besides.variables}
+    widths = [variable for variable in _joined_levels(sources.values()) if variable.name not in other]
+    variables = (*options(widths, subject.channels, subject.blocks, restrictions), *besides.variables)
     blocks = removable_blocks(subject.blocks, restrictions)
     gates = {layer: block.inner_groups[0] for block in blocks for layer in subject.operators_of(block)}
     costs = {resource: source.cost(variables, gates) for resource, source in sources.items()}
@@ -85,7 +90,10 @@ def pruning_problem(
         variables=variables,
         sums=tuple({derived.name: derived for cost in costs.values() for derived in cost.sums}.values()),
         ties=ties(blocks, variables),
-        values=value_tables(scores, variables),
+        values=(
+            *value_tables(scores, variables[: len(widths)]),
+            *besides.value_tables(gates, {variable.name: variable for variable in variables}),
+        ),
         costs={resource: cost.tables for resource, cost in costs.items()},
         fixed={resource: cost.fixed for resource, cost in costs.items()},
         budgets=dict(budgets),

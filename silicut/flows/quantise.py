@@ -181,6 +181,7 @@ def quantise(  # noqa: PLR0913
     evaluate: Callable[[nn.Module], float] | None = None,
     metric: Metric | None = None,
     options: QuantiseOptions | None = None,
+    is_judged: bool = True,
     progress: Progress = silent,
 ) -> Quantised:
     """Make an integer network of a trained one: every number an integer of 2..8 bits, every step exact.
@@ -195,6 +196,7 @@ def quantise(  # noqa: PLR0913
         evaluate: the user's own quality of a module; by default accuracy on the data.
         metric: which outputs count as right; top-1 by default.
         options: everything else.
+        is_judged: whether the stages are counted; False leaves that to the caller.
         progress: told every step.
 
     Raises:
@@ -206,7 +208,7 @@ def quantise(  # noqa: PLR0913
     options, module = options or QuantiseOptions(), as_module(model, inputs)
     training_data = as_training_data(data)
     dense = capture(module, inputs)
-    network = _of_one_input(quantisable(dense))
+    network = of_one_input(quantisable(dense))
     if options.normalisation is not None:
         check_takes_pixels(network, options.normalisation)
     images = _calibration_images(training_data, inputs, options)
@@ -224,7 +226,7 @@ def quantise(  # noqa: PLR0913
         plan=plan,
         search=search,
         calibrated=calibrated,
-        stages=_stages(judge, module, untrained, integer, normalisation, progress),
+        stages=_stages(judge, module, untrained, integer, normalisation, progress) if is_judged else (),
         noise_db=signal_to_noise_db(calibrated.sites, calibrated.quantised, unseen),
         n_calibration=sum(map(len, images)),
         options=options,
@@ -250,7 +252,12 @@ def _trained(
     return replace(start, sites=sites, activations=module.activations(), quantised=module.quantised())
 
 
-def _of_one_input(network: Network) -> Network:
+def of_one_input(network: Network) -> Network:
+    """Return a network that has one input for any number of images.
+
+    Raises:
+        ConfigError: it has not.
+    """
     shapes = [network.tensors[name].shape for name in network.inputs]
     if len(shapes) != 1:
         raise ConfigError(f"the network must have one input to be quantised, not {len(shapes)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from silicut.compress import Plan, Scores
+from silicut.flows.deployment import Deployed
 from silicut.flows.export import Agreement, save_model
 from silicut.flows.latency import Latencies, Target
 from silicut.flows.max_drop import Drop
@@ -17,6 +18,7 @@ from silicut.flows.run_folder import profile_file
 from silicut.flows.stages import Stage
 from silicut.flows.verify import Outcome
 from silicut.graph import Network
+from silicut.report.simulation import SimulationSummary
 from silicut.targets import Measurement
 from silicut.targets.profile import Profile
 from silicut.training import EpochResult
@@ -45,6 +47,8 @@ class Pruned:
             were not compared.
         drops: the budgets that were tried for a drop of accuracy; empty where none was asked for.
         dense: the network as it came.
+        deployed: integer network, program and simulation on an accelerator; None on engines, in a dry run, without data.
+        simulation: where the cycles of the pruned network go; None on engines.
     """
 
     module: nn.Module
@@ -64,6 +68,8 @@ class Pruned:
     values: Mapping[str, Mapping[str, float]]
     drops: tuple[Drop, ...]
     dense: Network
+    deployed: Deployed | None = None
+    simulation: SimulationSummary | None = None
 
     @property
     def latencies(self) -> Latencies:

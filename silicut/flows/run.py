@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,21 +13,35 @@ import numpy as np
 import torch
 from torch import nn
 
-from silicut.compress import Plan, Scores, kept_channels, pruned, removed_by
+from silicut.compress import Plan, Scores, pruned, removed_by
 from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
+from silicut.compress.quantisation.sensitivity import Sensitivity
 from silicut.flows.budget import Budget
+from silicut.flows.decisions import NOTHING_ELSE, Decisions
+from silicut.flows.deployment import Deployed, Deployment
 from silicut.flows.export import Agreement, agreement, onnx_file, save_model
-from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
 from silicut.flows.options import ONE_BUDGET, PruneOptions
 from silicut.flows.planning import Planner
+from silicut.flows.platform import Candidate, Platform
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import CHECKPOINT, MASKED, RunFolder, profile_file
-from silicut.flows.stages import Judge, Stages
-from silicut.flows.values import AUTO, MEASURED, NEED_DATA, WITHOUT_DATA, ValueOptions, Values, compare_values, needs_data
+from silicut.flows.stages import DENSE, PRUNED, Judge, Stages
+from silicut.flows.values import (
+    AUTO,
+    MEASURED,
+    NEED_DATA,
+    SENSITIVITY,
+    WITHOUT_DATA,
+    ValueOptions,
+    Values,
+    compare_values,
+    needs_data,
+)
 from silicut.flows.verify import Outcome, SolveOptions, Verifier
 from silicut.graph import Network, capture, fold_batch_norm, to_module
 from silicut.records import (
@@ -41,9 +56,10 @@ from silicut.records import (
     content_hash,
     write_atomically,
 )
+from silicut.report.simulation import SimulationSummary
 from silicut.search import Variable
-from silicut.targets import Engine, Measurement, measure
-from silicut.targets.profile import Profile, profile_network
+from silicut.targets import Measurement
+from silicut.targets.profile import Profile
 from silicut.training import (
     EpochResult,
     Loss,
@@ -53,14 +69,16 @@ from silicut.training import (
     fit,
     from_first,
     is_first,
+    n_processes,
     recalibrate_batch_norm,
 )
 from silicut.training.modes import device_of
 
-PLAN, VALUES_STEP, MEASUREMENT = "plan", "values", "measured"
+PLAN, VALUES_STEP, MEASUREMENT, DEPLOYMENT = "plan", "values", "measured", "deployed"
 DENSE_FILE = "dense.onnx"  # of runs for a device elsewhere: what the pruned network is to be compared with there
 _CALIBRATION_IMAGES = 2000
 _AGREEMENT_IMAGES = 64
+_CALIBRATION_BATCH, _N_CALIBRATION_BATCHES = 64, 4
 _RECALIBRATED = "batch norm recalibrated"
 _TYPICAL_FRAC = 0.5  # of the dense latency: where values are compared when no latency was asked for
 
@@ -73,7 +91,7 @@ class Task:
         model, inputs: the trained network and an example of its inputs.
         budget: of latency; None where a drop of accuracy was asked for.
         max_drop: points of accuracy that may be lost; None where a latency was asked for.
-        engines: with the weight of each.
+        platforms: where the network is to be fast, with the weight of each.
         options: everything else.
         data: None where there is none.
         evaluate, loss, metric: the user's own.
@@ -83,7 +101,7 @@ class Task:
     inputs: torch.Tensor | Sequence[torch.Tensor]
     budget: Budget | None
     max_drop: float | None
-    engines: tuple[tuple[Engine, float], ...]
+    platforms: tuple[tuple[Platform, float], ...]
     options: PruneOptions
     data: TrainingData | None
     evaluate: Callable[[nn.Module], float] | None
@@ -126,7 +144,7 @@ class Run:
         plan, _ = self._plan, self._compared
         network, module, is_own_class = self._built(plan.widths)
         if self._options.is_dry_run:
-            return self._result(module, network, is_own_class, (), outcome.measurements, None)
+            return self._result(module, network, is_own_class, (), outcome.measurements, None, None)
         self._add_stage(PRUNED, module)
         epochs: tuple[EpochResult, ...] = ()
         if data is not None:
@@ -135,7 +153,9 @@ class Run:
             epochs = self._fine_tune(module, data)
         network = network.with_parameters(weights_of(module, network))
         agreed = self._export(module, network)
-        return self._result(module, network, is_own_class, epochs, self._final_measurements(network), agreed)
+        deployed = self._deployed(network)
+        measured = self._final_measurements(network)
+        return self._result(module, network, is_own_class, epochs, measured, agreed, deployed)
 
     # What is asked
 
@@ -145,11 +165,16 @@ class Run:
         self._check_types()
         all_widths = [Variable(g.name, tuple(range(1, g.n_channels + 1))) for g in subject.channels.groups]
         free = restricted(all_widths, subject.channels, subject.blocks, self._options.restrictions)
-        if free and all(len(group.levels) == 1 for group in free):
+        if free and not self._decides_bits and all(len(group.levels) == 1 for group in free):
             raise NothingToPrune("the freeze patterns leave no channel and no residual block to remove; freeze fewer layers")
         if task.data is None and self._value in NEED_DATA:
             raise ConfigError(needs_data(self._value))
-        if len(task.engines) > 1 and self._options.engine_mode == WORST and self._options.solver in ONE_BUDGET:
+        if self._decides_bits and self._options.value not in (AUTO, *MEASURED):
+            raise ConfigError(
+                f"value must be {' or '.join(MEASURED)} where bits are chosen too, not {self._options.value!r}: what bits "
+                "lose is a divergence, and so must be what channels are worth"
+            )
+        if len(task.platforms) > 1 and self._options.engine_mode == WORST and self._options.solver in ONE_BUDGET:
             raise ConfigError(
                 f"solver {self._options.solver!r} must have one engine, or a weighted mean, not each of several"
             )
@@ -157,10 +182,19 @@ class Run:
             raise ConfigError("max_drop must come with data (or a function that evaluates), not without")
         self._check_training()
         _ = self._dense_planner.size_budgets
+        self._check_platforms()
         if self._folder is not None:
-            network, engines = subject.network, [engine.fingerprint() for engine, _ in task.engines]
+            network, engines = subject.network, [platform.fingerprint() for platform, _ in task.platforms]
             engine = engines[0] if len(engines) == 1 else engines
             self._folder.works_on({"network": network.structure_hash, "weights": network.weights_hash, "engine": engine})
+
+    def _check_platforms(self) -> None:
+        for platform, _ in self._task.platforms:
+            if platform.settings.is_simulated and self._task.max_drop is not None:
+                raise ConfigError(f"max_drop must be left out for {platform.name}, whose integers lose more; give a latency")
+            if platform.settings.is_simulated and n_processes() > 1:
+                raise ConfigError(f"{platform.name} must be pruned for in one process, not {n_processes()}")
+            platform.check(self._captured.network)
 
     def _check_training(self) -> None:
         task, options = self._task, self._options
@@ -189,7 +223,7 @@ class Run:
 
     @cached_property
     def _dense_planner(self) -> Planner:
-        batch = self._task.engines[0][0].settings.batch
+        batch = self._task.platforms[0][0].settings.batch
         return Planner(self._captured, self._options.restrictions, self._options.limits, batch)
 
     @cached_property
@@ -225,7 +259,7 @@ class Run:
         value = self._options.base_value if self._value in MEASURED else self._value
         scores = self._values_of(planner, None).scores(value)
         levels = self._verifier_of(planner, scores).solve(self._profiled_latencies, limit_frac).levels
-        return kept_channels(levels, scores), removed_by(levels, subject.blocks)
+        return self._planner_for_solving(planner).kept(levels, scores), removed_by(levels, subject.blocks)
 
     @cached_property
     def _planner(self) -> Planner:
@@ -247,23 +281,17 @@ class Run:
 
     @cached_property
     def _targets(self) -> tuple[Target, ...]:
-        engines = self._task.engines
-        return tuple(Target(engine, self._profile(engine, i), weight) for i, (engine, weight) in enumerate(engines))
+        platforms = self._task.platforms
+        return tuple(Target(each, self._profile(each, i), weight) for i, (each, weight) in enumerate(platforms))
 
-    def _profile(self, engine: Engine, number: int) -> Profile:
-        return from_first(lambda: self._made_profile(engine, number))
+    def _profile(self, platform: Platform, number: int) -> Profile:
+        return from_first(lambda: self._made_profile(platform, number))
 
-    def _made_profile(self, engine: Engine, number: int) -> Profile:
-        path = self._file(profile_file(engine.name, number))
+    def _made_profile(self, platform: Platform, number: int) -> Profile:
+        path = self._file(profile_file(platform.name, number))
         if path is not None and path.exists():
             return Profile.load(path)
-        profile = profile_network(
-            self._captured.network,
-            engine,
-            cache=self._cache,
-            options=self._options.profiling,
-            progress=self._progress,
-        )
+        profile = platform.profile(self._captured.network, self._options.profiling, self._cache, self._progress)
         if path is not None:
             profile.save(path)
         return profile
@@ -276,7 +304,8 @@ class Run:
 
     def _values_of(self, planner: Planner, file: Path | None) -> Values:
         options = ValueOptions(self._options.base_value, self._options.value_limit_s)
-        levels = [variable for target in self._targets for variable in target.profile.variables]
+        groups = {group.name for group in self._captured.channels.groups}
+        levels = [v for target in self._targets for v in target.profile.variables if v.name in groups]
         return Values(planner, levels, self._task.data, options, self._task.loss, file, self._progress)
 
     @property
@@ -284,6 +313,8 @@ class Run:
         """The value function: as asked, or the one that keeps most accuracy untrained."""
         if self._options.value != AUTO:
             return self._options.value
+        if self._decides_bits:
+            return SENSITIVITY
         if self._task.data is None:
             return WITHOUT_DATA
         accuracy = self._compared["accuracy_frac"]
@@ -299,6 +330,8 @@ class Run:
 
     def _comparison(self) -> dict[str, dict[str, float]]:
         values, asked = self._values, self._options.value
+        if self._decides_bits and asked == AUTO:
+            asked = self._value
         if asked != AUTO:
             is_short = values.seconds_for(asked) <= self._options.value_limit_s
             return {"accuracy_frac": {}, "rank_correlation": {asked: values.rank_correlation(asked)} if is_short else {}}
@@ -335,8 +368,36 @@ class Run:
             time_limit_s=self._options.time_limit_s,
             measuring=self._options.measuring,
             mode=self._options.engine_mode,
+            max_rounds=min(platform.max_rounds for platform, _ in self._task.platforms),
         )
-        return Verifier(planner, self._targets, scores, options, self._progress)
+        return Verifier(self._planner_for_solving(planner), self._targets, scores, options, self._progress)
+
+    def _planner_for_solving(self, planner: Planner) -> Planner:
+        """Return a planner that knows what is chosen besides widths."""
+        return replace(planner, besides=self._besides)
+
+    @cached_property
+    def _besides(self) -> Decisions:
+        """What is chosen together with widths, and what it loses."""
+        decider, network = self._task.platforms[0][0].bit_decider, self._captured.network
+        if decider is None:
+            return NOTHING_ELSE
+
+        def measured() -> Sensitivity:
+            return from_first(lambda: decider.sensitivity(network, self._calibration, self._progress))
+
+        return decider.decisions(network, self._record("losses of bits", Sensitivity, measured))
+
+    @property
+    def _decides_bits(self) -> bool:
+        return any(platform.bit_decider is not None for platform, _ in self._task.platforms)
+
+    @property
+    def _calibration(self) -> list[torch.Tensor]:
+        """Training images on which the losses of bits are measured."""
+        assert self._task.data is not None
+        batches = self._task.data.training_batches(0, _CALIBRATION_BATCH, 0)
+        return [x for x, _ in itertools.islice(batches, _N_CALIBRATION_BATCHES)]
 
     @cached_property
     def _budget(self) -> Budget:
@@ -405,9 +466,10 @@ class Run:
         outcome, subject = self._outcome, self._subject
         first = self._targets[0].profile
         hashes = {"network": subject.network.structure_hash, "weights": subject.network.weights_hash, "profile": first.hash}
+        planner = self._planner_for_solving(self._planner)
         plan = Plan(
-            widths=outcome.levels,
-            kept=kept_channels(outcome.levels, self._scores),
+            widths=planner.widths(outcome.levels),
+            kept=planner.kept(outcome.levels, self._scores),
             removed_blocks=removed_by(outcome.levels, subject.blocks),
             value=(self._value, outcome.solution.value),
             solver=self._options.solver,
@@ -424,7 +486,8 @@ class Run:
         """Return the pruned network, a module of it, and whether that is of the user's own class."""
         subject = self._subject
         removed = removed_by(levels, subject.blocks)
-        network = pruned(subject.network, kept_channels(levels, self._scores), removed)
+        kept = self._planner_for_solving(self._planner).kept(levels, self._scores)
+        network = pruned(subject.network, kept, removed)
         own = smaller_own_class(self._task.model, network, removed)
         return network, to_module(network) if own is None else own, own is not None
 
@@ -459,14 +522,15 @@ class Run:
 
     def _export(self, module: nn.Module, network: Network) -> Agreement:
         images = self._images(network)
-        engine = self._task.engines[0][0]
+        platform = self._task.platforms[0][0]
+        batch = platform.settings.batch
         result: Agreement = self._record(
-            "agreement", Agreement, lambda: from_first(lambda: agreement(module, network, images, engine))
+            "agreement", Agreement, lambda: from_first(lambda: agreement(module, network, images, platform.exact()))
         )
         if self._folder is not None and is_first():
-            save_model(network, self._folder.path, engine.settings.batch)
-            if engine.settings.is_predicted:
-                dense = onnx_file(self._captured.network, engine.settings.batch)
+            save_model(network, self._folder.path, batch)
+            if platform.settings.is_predicted:
+                dense = onnx_file(self._captured.network, batch)
                 write_atomically(self._folder.file(DENSE_FILE), dense)
         if not result.is_close:
             raise NumericMismatch(
@@ -483,9 +547,38 @@ class Run:
         rng = np.random.default_rng(0)
         return [rng.standard_normal(network.tensors[n].sizes(4)).astype(np.float32) for n in network.inputs]
 
+    def _candidate(self, network: Network) -> Candidate:
+        return Candidate(fold_batch_norm(network), self._outcome.levels)
+
+    def _deployed(self, network: Network) -> Deployed | None:
+        """Return what runs on an accelerator, from the folder where it was made before."""
+        platform, path = self._task.platforms[0][0], None if self._folder is None else self._folder.path
+        asked = Deployment(
+            network=network,
+            dense=self._captured.network,
+            levels=self._outcome.levels,
+            data=self._task.data,
+            folder=path,
+        )
+        if self._folder is not None and self._folder.has_done(DEPLOYMENT):
+            found: Deployed | None = Deployed.load(self._folder.path)
+        else:
+            found = platform.deploy(asked, self._progress)
+        if found is not None:
+            self._step(DEPLOYMENT, lambda: True)
+            self._add_stage("integer", found.module)
+        return found
+
+    def _simulation(self, network: Network, deployed: Deployed | None) -> SimulationSummary | None:
+        """Return where the cycles of the pruned network go; None on engines."""
+        if deployed is not None:
+            return deployed.simulation
+        platform = self._task.platforms[0][0]
+        return platform.simulated(self._candidate(network), self._captured.network, "network", self._progress)
+
     def _final_measurements(self, network: Network) -> tuple[Measurement, ...]:
         try:
-            return tuple(self._final_measurement(network, i) for i in range(len(self._task.engines)))
+            return tuple(self._final_measurement(network, i) for i in range(len(self._task.platforms)))
         except TooNoisy as error:
             if self._folder is None:
                 raise
@@ -495,12 +588,12 @@ class Run:
             ) from None
 
     def _final_measurement(self, network: Network, number: int) -> Measurement:
-        engine = self._task.engines[number][0]
-        models = {DENSE: self._captured.folded, PRUNED: fold_batch_norm(network)}
-        name = MEASUREMENT if number == 0 else f"{MEASUREMENT} on {engine.name}"
+        platform = self._task.platforms[number][0]
+        name = MEASUREMENT if number == 0 else f"{MEASUREMENT} on {platform.name}"
+        candidates = {DENSE: Candidate(self._captured.folded), PRUNED: self._candidate(network)}
 
         def measured() -> Measurement:
-            return measure(engine, models, DENSE, self._options.measuring, self._progress)
+            return platform.measure(candidates, self._options.measuring, self._progress)
 
         found: Measurement = self._record(name, Measurement, lambda: from_first(measured))
         return found
@@ -513,6 +606,7 @@ class Run:
         epochs: tuple[EpochResult, ...],
         measurements: tuple[Measurement, ...],
         agreed: Agreement | None,
+        deployed: Deployed | None,
     ) -> Pruned:
         return Pruned(
             module=module.eval(),
@@ -521,7 +615,7 @@ class Run:
             plan=self._plan,
             outcome=self._outcome,
             targets=self._targets,
-            planner=self._planner,
+            planner=self._planner_for_solving(self._planner),
             scores=self._scores,
             engine_mode=self._options.engine_mode,
             stages=tuple(self._stages.stages),
@@ -532,4 +626,6 @@ class Run:
             values=self._compared,
             drops=self._drops,
             dense=self._captured.network,
+            deployed=deployed,
+            simulation=self._simulation(network, deployed),
         )

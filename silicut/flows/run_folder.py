@@ -149,6 +149,10 @@ class RunFolder:
         """Return the path of a file that runs on the same network and data share."""
         return self._shared / name
 
+    def has_done(self, name: str) -> bool:
+        """Return whether a step is complete."""
+        return name in self._done
+
     def step(self, name: str, make: Callable[[], Any]) -> Any:
         """Return a step's result (JSON values): from the journal where it was done before, else made and written.
 

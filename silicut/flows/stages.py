@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from silicut.flows.latency import DENSE
 from silicut.records import ConfigError
 from silicut.training import Metric, TrainingData, evaluate, from_first
+
+DENSE, PRUNED = "dense", "pruned"
+"""What the network is called as it came, and when channels are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from silicut.compress import FILE_BYTES, MACS, PARAMETERS
 from silicut.flows.diagnosis import Diagnosis
 from silicut.flows.label import Label, created, versions
-from silicut.flows.latency import DENSE, PRUNED
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.graph import Network, fold_batch_norm
 from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import write_atomically
 from silicut.report import summary as report
 from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
+from silicut.report.simulation import SimulationSummary
 from silicut.targets.layers import layers_of
 from silicut.targets.profile import Profile
 
@@ -30,7 +31,9 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
     widths = outcome.chosen.levels
     scale = dense.latency_ms / _predicted_ms(profile, {v.name: v.levels[-1] for v in profile.variables})
     layers = _layers(result, subject, widths, scale)
-    diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
+    diagnosis = None  # its causes are those of engines; an accelerator's stages say themselves what they wait for
+    if not measurement.settings.is_simulated:
+        diagnosis = Diagnosis(subject, profile, widths, fold_batch_norm(result.network), scale)
     return report.RunSummary(
         network=label.network,
         settings=measurement.settings,
@@ -51,7 +54,7 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         pruned_size=network_size(result.network, profile.settings.batch),
         rounds=_rounds(result, dense.latency_ms),
         layers=layers,
-        groups=tuple(_group(profile, name, widths, scale) for name in widths),
+        groups=tuple(_group(profile, name, widths, scale) for name in result.plan.widths),
         removed_blocks=result.plan.removed_blocks,
         frozen=tuple(
             report.FrozenSummary(operators=f.operators, n_channels=f.n_channels, reason=f.reason)
@@ -69,9 +72,17 @@ def summarise(result: Pruned, label: Label) -> report.RunSummary:
         size_budgets=_size_budgets(result),
         values=_values(result),
         drops=tuple(TriedDrop(**asdict(drop)) for drop in result.drops),
-        parts=diagnosis.parts,
-        findings=diagnosis.findings(),
+        parts=None if diagnosis is None else diagnosis.parts,
+        findings=() if diagnosis is None else diagnosis.findings(),
+        simulation=_simulation(result, label),
     )
+
+
+def _simulation(result: Pruned, label: Label) -> SimulationSummary | None:
+    """Return where the cycles go, under the name and command of the run."""
+    if (found := result.simulation) is None:
+        return None
+    return replace(found, network=label.network, command=label.command)
 
 
 def report_stages(result: Pruned) -> tuple[report.Stage, ...]:
@@ -98,7 +109,8 @@ def _was_predicted(result: Pruned) -> bool:
 
 def _warnings(result: Pruned) -> tuple[str, ...]:
     found, last = result.outcome.measurement, result.measurement
-    return last.warnings if found is last or _was_predicted(result) else (*found.warnings, *last.warnings)
+    both = last.warnings if found is last or _was_predicted(result) else (*found.warnings, *last.warnings)
+    return tuple(dict.fromkeys(both))
 
 
 def _outcome(result: Pruned, dense_ms: float) -> report.Outcome:
@@ -169,7 +181,7 @@ def _rounds(result: Pruned, dense_ms: float) -> tuple[report.Round, ...]:
     before = {v.name: v.levels[-1] for v in result.profile.variables}
     rounds = []
     for r in result.outcome.rounds:
-        n_changed = sum(before[name] != level for name, level in r.levels.items())
+        n_changed = sum(before[name] != level for name, level in result.planner.widths(r.levels).items())
         rounds.append(
             report.Round(
                 target_ms=r.target_frac * dense_ms,

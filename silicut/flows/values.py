@@ -34,7 +34,8 @@ from silicut.training import Divergence, Loss, Metric, TrainingData, evaluate, r
 AUTO = "auto"
 WITHOUT_DATA = "log-energy"
 QUICK = ("sp-lamp", "log-energy", "taylor")
-MEASURED = ("learned", "sensitivity")
+SENSITIVITY = "sensitivity"
+MEASURED = ("learned", SENSITIVITY)
 VALUES = (*QUICK, *MEASURED)
 """The value functions by name, the quick ones first; `MEASURED` ones are made from divergences of the network itself."""
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from silicut.compress import Scores
 from silicut.flows.budget import Budget
-from silicut.flows.latency import DENSE, PRUNED, WORST, Latencies, Target
+from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.planning import Planner
+from silicut.flows.platform import Candidate
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.graph import Network
 from silicut.records import DoesNotFit, NotFaster, Progress, Record, silent
-from silicut.search import Problem, Solution, cheapest, cheapest_better, solve
-from silicut.targets import Measurement, MeasureOptions, measure
+from silicut.search import Problem, Solution, cheapest, cheapest_better, evaluate, solve
+from silicut.targets import Measurement, MeasureOptions
 
-MAX_ROUNDS = 4
+MAX_ROUNDS = 4  # where nobody says otherwise
 LEAST_FRAC = 0.98  # of the budget: a plan this close uses it
 _AIM_FRAC = 0.99  # the middle of the window
 _LAUNCH_BOUND_FRAC = 0.9
@@ -31,12 +33,14 @@ class SolveOptions:
         time_limit_s: of each solve.
         measuring: how each plan is measured.
         mode: what a budget means on several engines; see `Latencies`.
+        max_rounds: plans that are built and measured at most.
     """
 
     solver: str = "coupled"
     time_limit_s: float = 10.0
     measuring: MeasureOptions = MeasureOptions()  # noqa: RUF009 - frozen
     mode: str = WORST
+    max_rounds: int = MAX_ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class Round(Record):
         predicted_frac: the profile's prediction.
         ratio: measured, over the dense network (on several engines as `Latencies` combines them).
         value: the plan's value.
-        levels: width of every group, 0 where its block is removed.
+        levels: width of every group, 0 where its block is removed; and of what is chosen besides, such as bits.
     """
 
     schema: ClassVar[str] = "round/1"
@@ -64,7 +68,7 @@ class Outcome(Record):
     """The plan that was chosen and how it came about.
 
     Attributes:
-        levels: width of every group, 0 where its block is removed.
+        levels: as those of a round.
         limit_frac: the budget as a fraction of the dense latency.
         is_met: measured within the budget, and either at least 98 % of it or nothing better fits.
         sentence: the same in words.
@@ -163,8 +167,8 @@ class Verifier:
         return planner.subject.folded if levels is None else planner.network(levels, self.scores, is_folded=True)
 
     def _dense_ms(self, target: Target) -> float:
-        model = {DENSE: self.model(None)}
-        return measure(target.engine, model, DENSE, self.options.measuring, self.progress).timings[DENSE].latency_ms
+        dense = {DENSE: Candidate(self.model(None))}
+        return target.platform.measure(dense, self.options.measuring, self.progress).timings[DENSE].latency_ms
 
 
 class _Rounds:
@@ -179,25 +183,45 @@ class _Rounds:
     def run(self) -> Outcome:
         limit, least = self._limit, self._least_frac()
         target = max(_AIM_FRAC * limit, least)
-        for _ in range(MAX_ROUNDS):
+        for _ in range(self._verifier.options.max_rounds):
             solution = self._next_plan(target)
             if solution is None:
                 break
             seen = self._measured(solution, target)
             if LEAST_FRAC * limit <= seen.ratio <= limit:
                 break
-            too_slow = [r.predicted_frac * (1 - 1e-6) for r in self._rounds if r.ratio > limit]
-            target = max(min(_AIM_FRAC * limit * seen.predicted_frac / seen.ratio, *too_slow, 1.0), least)
+            if self._learns(solution):
+                least = self._least()
+            too_slow = [self._predicted(r) * (1 - 1e-6) for r in self._rounds if r.ratio > limit]
+            target = max(min(_AIM_FRAC * limit * self._predicted(seen) / seen.ratio, *too_slow, 1.0), least)
         return self._outcome(least)
 
     @property
     def _rounds(self) -> list[Round]:
         return [trial.round for trial in self._tried]
 
+    def _candidates(self, solution: Solution) -> dict[str, Candidate]:
+        pruned = Candidate(self._verifier.model(solution.levels), solution.levels)
+        return {DENSE: Candidate(self._verifier.model(None)), PRUNED: pruned}
+
+    def _learns(self, solution: Solution) -> bool:
+        """Let profiles learn from the plan that was just measured; tell whether any can."""
+        candidates, targets = self._candidates(solution), []
+        for target in self._latencies.targets:
+            predicted_ms = self._latencies.predicted_frac(solution.costs) * target.profile.dense_ms
+            targets.append(replace(target, profile=target.platform.learned(target.profile, candidates, predicted_ms)))
+        is_other = any(new.profile is not old.profile for new, old in zip(targets, self._latencies.targets, strict=True))
+        self._latencies = replace(self._latencies, targets=tuple(targets))
+        return is_other
+
+    def _predicted(self, seen: Round) -> float:
+        """Return what is predicted of a plan with all that was learned since."""
+        _, costs = evaluate(self._verifier.problem(self._latencies, 1.0), seen.levels)
+        return self._latencies.predicted_frac(costs)
+
     def _measured(self, solution: Solution, target: float) -> Round:
-        verifier = self._verifier
-        models = {DENSE: verifier.model(None), PRUNED: verifier.model(solution.levels)}
-        measurements = self._latencies.measure(models, verifier.options.measuring, verifier.progress)
+        verifier, candidates = self._verifier, self._candidates(solution)
+        measurements = self._latencies.measure(candidates, verifier.options.measuring, verifier.progress)
         seen = Round(
             target_frac=target,
             predicted_frac=self._latencies.predicted_frac(solution.costs),
@@ -217,9 +241,15 @@ class _Rounds:
             best = max(within, key=lambda trial: trial.round.value)
             better = self._cheapest_better(best)
             step = None if better is None else self._latencies.predicted_frac(better.costs)
-            if step is not None and step * best.round.ratio / best.round.predicted_frac <= self._limit:
+            if step is not None and step * best.round.ratio / self._predicted(best.round) <= self._limit:
                 solution = self._verifier.solve(self._latencies, step)
         return None if solution.levels in known else solution
+
+    def _least(self) -> float:
+        """Return the predicted latency of the cheapest plan, as a fraction of the dense one."""
+        problem = self._verifier.problem(self._latencies, 1.0)
+        costs = [cheapest(problem, key, self._time_limit_s).costs[key] for key in self._latencies.resources]
+        return max(costs) / self._latencies.unit_ms
 
     def _least_frac(self) -> float:
         """Return a predicted latency that no plan is below, as a fraction of the dense one.
@@ -227,10 +257,7 @@ class _Rounds:
         Raises:
             NotFaster, DoesNotFit: it says that trying is no use, its errors on other networks considered.
         """
-        latencies, restrictions = self._latencies, self._verifier.planner.restrictions
-        problem = self._verifier.problem(latencies, 1.0)
-        alone = [cheapest(problem, key, self._time_limit_s).costs[key] for key in latencies.resources]
-        least = max(alone) / latencies.unit_ms
+        latencies, restrictions, least = self._latencies, self._verifier.planner.restrictions, self._least()
         if least > _LAUNCH_BOUND_FRAC:
             is_restricted = restrictions.freeze or restrictions.keep or not restrictions.may_remove_blocks
             advice = "leave more layers and blocks free" if is_restricted else "try a larger batch or larger inputs"
@@ -274,13 +301,13 @@ class _Rounds:
 
     @property
     def _how(self) -> str:
-        """How latencies came about: "measured", or "predicted" for a device elsewhere."""
-        is_predicted = any(target.engine.settings.is_predicted for target in self._verifier.targets)
-        return "predicted" if is_predicted else "measured"
+        """How latencies came about; "predicted" where any of them was."""
+        found = {target.platform.settings.how for target in self._verifier.targets}
+        return "predicted" if "predicted" in found else min(found)
 
     def _cheapest_better(self, trial: _Trial) -> Solution | None:
         """Return the next better plan on the engine that binds; on the others it is within the budget as predicted."""
-        correction = trial.round.ratio / trial.round.predicted_frac
+        correction = trial.round.ratio / self._predicted(trial.round)
         problem = self._verifier.problem(self._latencies, self._limit / correction)
         resource = self._latencies.binding_resource(trial.solution.costs)
         return cheapest_better(problem, trial.round.value, resource, self._time_limit_s)
@@ -292,8 +319,8 @@ class _Rounds:
         fracs = [seen.ratio for seen in measured]
         if better is not None:
             predicted = better.bound / self._latencies.unit_ms
-            if not any(seen.predicted_frac <= predicted * (1 + _SAME_FRAC) for seen in measured):
-                fracs.append(predicted * chosen.ratio / chosen.predicted_frac)
+            if not any(self._predicted(seen) <= predicted * (1 + _SAME_FRAC) for seen in measured):
+                fracs.append(predicted * chosen.ratio / self._predicted(chosen))
         return min(fracs, default=None)
 
 

@@ -123,8 +123,8 @@ class FrontSummary(Record):
 
     @property
     def how(self) -> str:
-        """How the latencies are known: "measured", or "predicted" for a device elsewhere."""
-        return "predicted" if self.settings.is_predicted else "measured"
+        """How the latencies are known: "measured", "predicted" for a device elsewhere, or "simulated"."""
+        return self.settings.how
 
     @property
     def how_planned(self) -> str:

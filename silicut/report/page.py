@@ -12,6 +12,7 @@ from silicut.report import wording
 from silicut.report.figures.charts import epochs_svg, validation_svg
 from silicut.report.figures.stacked import stacked_svg
 from silicut.report.figures.staircases import Panel, panels_of, staircase_svg
+from silicut.report.machine import machine_view
 from silicut.report.sections import Section, sections_of
 from silicut.report.summary import LayerSummary, RunSummary
 from silicut.report.theme import DARK, LIGHT, css_variables
@@ -71,6 +72,7 @@ def render_page(summary: RunSummary) -> str:
             part_rows=wording.part_rows(summary.parts) if summary.parts else [],
             no_cause=wording.NO_CAUSE,
             fingerprint=_plain_values(summary.fingerprint),
+            machine=None if summary.simulation is None else machine_view(summary.simulation),
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )
     )
@@ -120,7 +122,7 @@ def trusted(text: str) -> Any:
 def _figures(summary: RunSummary) -> dict[str, Any]:
     figures = {"stacked": stacked_svg(summary), "stacked_narrow": stacked_svg(summary, is_narrow=True)}
     if summary.validation is not None:
-        figures["validation"] = validation_svg(summary.validation)
+        figures["validation"] = validation_svg(summary.validation, summary.settings.how)
     if summary.epochs:
         figures["epochs"] = epochs_svg(summary.epochs)
     return {name: trusted(svg) for name, svg in figures.items()}

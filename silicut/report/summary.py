@@ -11,6 +11,7 @@ from silicut.records import ConfigError, Record
 from silicut.report.comparisons import EngineSummary, SizeBudget, TriedDrop, ValueSummary
 from silicut.report.findings import Finding, LatencyParts
 from silicut.report.part import Part
+from silicut.report.simulation import SimulationSummary
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
 
@@ -283,6 +284,7 @@ class RunSummary(Record):
         drops: latencies that were tried for a drop of accuracy; empty where a latency was asked for.
         parts: of the pruned network's predicted latency, by what could still change them; None where nobody looked.
         findings: the known causes of a network that is no faster which apply to the pruned network.
+        simulation: where the cycles of the pruned network go on an accelerator; None on engines.
 
     Raises:
         ConfigError: a latency or a count is not above 0, or lists that belong together differ in length; all are named.
@@ -323,6 +325,7 @@ class RunSummary(Record):
     drops: tuple[TriedDrop, ...] = ()
     parts: LatencyParts | None = None
     findings: tuple[Finding, ...] = ()
+    simulation: SimulationSummary | None = None
 
     def __post_init__(self) -> None:
         problems = [*self._wrong_numbers(), *self._wrong_lists()]

@@ -45,6 +45,8 @@ def summary_table(summary: RunSummary) -> Group:
     parts.append(Text(summary.outcome.sentence, style="green" if summary.is_within_budget else "red"))
     if summary.outcome.next_ms is not None:
         parts.append(Text(f"next better plan: {wording.ms_text(summary.outcome.next_ms)}, predicted"))
+    if summary.simulation is not None:
+        parts += [Text(sentence) for sentence in wording.origins(summary.simulation)]
     parts += [Text(f"warning: {warning}", style="yellow") for warning in summary.warnings]
     return Group(*parts)
 
@@ -115,6 +117,7 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
     dense, predicted, measured, target = (wording.ms_text(number, decimals) for number in ms)
     change, interval = wording.change_text(1, summary.ratio.ratio), wording.interval_text(summary.measured, decimals)
     speedup, low, high = summary.ratio.speedup
+    how = summary.settings.how
     if summary.settings.is_predicted:
         return [
             ("latency, predicted", dense, measured, change, "not run on the device"),
@@ -123,12 +126,18 @@ def _latency_rows(summary: RunSummary) -> list[tuple[str, ...]]:
             ("speed-up, predicted", "", f"{speedup:.2f}x", "", ""),
         ]
     return [
-        ("latency, measured", dense, measured, change, interval),
+        (f"latency, {how}", dense, measured, change, interval or _at_clock(summary)),
         ("latency, predicted", "", predicted, "", wording.error_text(summary.predicted_ms, summary.measured.ms)),
         ("budget", "", target, "", "kept" if summary.is_within_budget else "exceeded"),
         *_size_budget_rows(summary),
-        ("speed-up, measured", "", f"{speedup:.2f}x", "", f"95 %: {low:.2f} to {high:.2f}"),
+        (f"speed-up, {how}", "", f"{speedup:.2f}x", "", f"95 %: {low:.2f} to {high:.2f}" if low < high else ""),
     ]
+
+
+def _at_clock(summary: RunSummary) -> str:
+    """Return what a simulated latency rests on, "" for others."""
+    found = summary.simulation
+    return "" if found is None else f"{found.cycles:,} cycles; {found.clock_hz / 1e6:g} MHz assumed"
 
 
 def _size_budget_rows(summary: RunSummary) -> list[tuple[str, ...]]:

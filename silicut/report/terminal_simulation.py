@@ -27,7 +27,7 @@ def simulation_view(summary: SimulationSummary) -> Group:
     if summary.on_host:
         parts.append(Text(f"on the host and not counted: {wording.listing(summary.on_host)}", style="yellow"))
     parts += [Text(sentence, style="red") for sentence in summary.exceeded]
-    parts += [Text(sentence) for sentence in origins(summary)]
+    parts += [Text(sentence) for sentence in wording.origins(summary)]
     return Group(*parts)
 
 
@@ -44,18 +44,6 @@ def frames_text(summary: SimulationSummary) -> str:
     """Return inferences in a second, one after the other."""
     per_s = 1e3 / summary.total_ms if summary.cycles else 0.0
     return f"{per_s:,.{wording.decimals_for(per_s)}f} images/s"
-
-
-def origins(summary: SimulationSummary) -> list[str]:
-    """Return where the figures come from, one sentence each."""
-    n = summary.n_images
-    images = "one image" if n == 1 else f"{n:,} images"
-    data = f"with data of {images}" if n else "without data, on which no cycle depends"
-    return [
-        f"Cycles are simulated, {data}; the clock of {summary.clock_hz / 1e6:g} MHz is assumed; every transfer is counted.",
-        f"Resources are modelled: the array by {summary.resource_model}, memories counted, glue and flip-flops assumed; "
-        "nothing is synthesised.",
-    ]
 
 
 def utilisation_text(layer: SimulatedLayer) -> str:

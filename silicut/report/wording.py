@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from silicut.report.comparisons import TriedDrop
 from silicut.report.findings import LatencyParts
+from silicut.report.simulation import SimulationSummary
 from silicut.report.summary import Latency, RunSummary, Stage
 from silicut.targets.engine import EngineSettings
 from silicut.targets.profile import Validation
@@ -105,6 +106,8 @@ def engine_text(settings: EngineSettings) -> str:
         >>> engine_text(EngineSettings(engine="onnxruntime"))
         'onnxruntime, 1 thread, batch 1'
     """
+    if settings.is_simulated:
+        return f"{settings.engine}, simulated, one image at a time"
     threads = "1 thread" if settings.n_threads == 1 else f"{settings.n_threads} threads"
     elsewhere = ", on another device" if settings.is_predicted else ""
     return f"{settings.engine}, {threads}, batch {settings.batch}{elsewhere}"
@@ -269,3 +272,15 @@ def validation_sentences(check: Validation) -> list[str]:
             f"on average and by {percent_text(check.isolated_max_error_frac)} at most."
         )
     return sentences
+
+
+def origins(summary: SimulationSummary) -> list[str]:
+    """Return where the figures come from, one sentence each."""
+    n = summary.n_images
+    images = "one image" if n == 1 else f"{n:,} images"
+    data = f"with data of {images}" if n else "without data, on which no cycle depends"
+    return [
+        f"Cycles are simulated, {data}; the clock of {summary.clock_hz / 1e6:g} MHz is assumed; every transfer is counted.",
+        f"Resources are modelled: the array by {summary.resource_model}, memories counted, glue and flip-flops assumed; "
+        "nothing is synthesised.",
+    ]

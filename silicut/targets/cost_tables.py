@@ -29,6 +29,7 @@ class _CostTables:
     def __init__(self, profile: Profile, variables: Sequence[Variable], gates: Mapping[str, str]) -> None:
         self._gates = gates
         self._old = profile.levels
+        self._removable = {v.name for v in variables if v.levels[0] == 0}
         self._new = {v.name: v.levels for v in variables} | {s.name: s.levels(variables) for s in profile.sums}
         self.fixed_ms = sum(layer.dense_ms for layer in profile.layers if layer.table is None and layer.name not in gates)
 
@@ -42,7 +43,7 @@ class _CostTables:
         array = layer.table.array
         for axis, name in enumerate(layer.table.variables):
             array = self._relevel(array, axis, name)
-        if gate is not None and gate not in layer.table.variables:
+        if gate is not None and not self._vanishes(layer.table.variables):
             return self._gated(layer.table.variables, array, gate)
         return Table.of(layer.table.variables, array)
 
@@ -52,6 +53,10 @@ class _CostTables:
         picked = array.take(np.minimum(np.searchsorted(old, new), len(old) - 1), axis)
         is_gone = (new == 0).reshape([-1 if a == axis else 1 for a in range(picked.ndim)])
         return np.where(is_gone, 0.0, picked)
+
+    def _vanishes(self, names: tuple[str, ...]) -> bool:
+        """Tell whether a layer is gone at level 0 of an axis of its own: groups inside a block are at 0 together."""
+        return any(name in self._removable for name in names)
 
     def _gated(self, names: tuple[str, ...], array: np.ndarray, gate: str) -> Table:
         stays = np.array([level > 0 for level in self._new[gate]], float)

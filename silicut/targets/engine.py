@@ -28,6 +28,7 @@ class EngineSettings(Record):
         n_threads: threads inside one operator, >= 1.
         batch: size of the first input dimension, >= 1.
         is_predicted: nothing is run; times come from the profile of a device elsewhere.
+        is_simulated: nothing is run; times are cycles of a simulated machine whose clock is assumed.
 
     Raises:
         ConfigError: every wrong field, at construction.
@@ -43,6 +44,12 @@ class EngineSettings(Record):
     n_threads: int = 1
     batch: int = 1
     is_predicted: bool = False
+    is_simulated: bool = False
+
+    @property
+    def how(self) -> str:
+        """How latencies come about: "measured", "predicted" or "simulated"."""
+        return "simulated" if self.is_simulated else "predicted" if self.is_predicted else "measured"
 
     def __post_init__(self) -> None:
         fields = {"n_threads": self.n_threads, "batch": self.batch}

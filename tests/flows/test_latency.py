@@ -8,10 +8,12 @@ from synthetic_engine import Formula, SyntheticEngine
 
 from silicut.compress import Restrictions, log_energy
 from silicut.flows.budget import Budget
-from silicut.flows.latency import DENSE, PRUNED, WEIGHTED, WORST, Latencies, Target
+from silicut.flows.latency import WEIGHTED, WORST, Latencies, Target
 from silicut.flows.planning import Planner
-from silicut.flows.prune import chosen_engines
+from silicut.flows.platform import Candidate, OnEngine
+from silicut.flows.prune import chosen_platforms
 from silicut.flows.pruning_problem import LATENCY, Subject
+from silicut.flows.stages import DENSE, PRUNED
 from silicut.flows.verify import SolveOptions, Verifier
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, ConfigError, silent
@@ -32,7 +34,7 @@ def targets(tmp_path_factory):
     for name, formula in (("wide", WIDE), ("narrow", NARROW)):
         engine = SyntheticEngine(formula, name=name, version=name)
         profile = profile_network(nets.network(nets.projected), engine, cache=cache, options=OPTIONS)
-        made.append(Target(engine, profile))
+        made.append(Target(OnEngine(engine), profile))
     return tuple(made)
 
 
@@ -50,7 +52,7 @@ def verifier(subject, targets, mode=WORST):
 def ratios(subject, targets, found, levels):
     """Return what the plan takes on each engine by its formula, as a fraction of dense."""
     dense, small = (to_onnx(network, batch=1) for network in (subject.folded, found.model(levels)))
-    return [t.engine.formula.network_us(small) / t.engine.formula.network_us(dense) for t in targets]
+    return [t.platform.engine.formula.network_us(small) / t.platform.engine.formula.network_us(dense) for t in targets]
 
 
 # What a budget means
@@ -122,15 +124,15 @@ def test_the_weighted_mean_is_within_the_budget(targets, subject):
 def test_milliseconds_are_those_of_every_engine(targets, subject):
     found = verifier(subject, targets)
     dense = to_onnx(subject.folded, batch=1)
-    slowest_ms = max(t.engine.formula.network_us(dense) for t in targets) / 1e3
+    slowest_ms = max(t.platform.engine.formula.network_us(dense) for t in targets) / 1e3
     outcome = found.run(Budget(0.5 * slowest_ms, False))
     small = to_onnx(found.model(outcome.levels), batch=1)
-    assert all(t.engine.formula.network_us(small) / 1e3 <= 0.5 * slowest_ms for t in targets)
+    assert all(t.platform.engine.formula.network_us(small) / 1e3 <= 0.5 * slowest_ms for t in targets)
 
 
 def test_every_engine_measures(targets, subject):
     latencies = Latencies.within(targets, WORST, Budget(50.0, True), [1.0, 1.0])
-    found = latencies.measure({DENSE: subject.folded, PRUNED: subject.folded}, MEASURING, silent)
+    found = latencies.measure({DENSE: Candidate(subject.folded), PRUNED: Candidate(subject.folded)}, MEASURING, silent)
     assert [m.fingerprint["engine"] for m in found] == ["wide", "narrow"]
     assert latencies.ratio(found) == pytest.approx(1.0)
 
@@ -141,7 +143,7 @@ def test_every_engine_measures(targets, subject):
 def test_engines_that_cannot_be_had():
     one, batched = SyntheticEngine(WIDE), SyntheticEngine(NARROW, name="other")
     batched.settings = replace(batched.settings, batch=4)
-    assert chosen_engines([one, (batched, 2.0)][:1], 1) == ((one, 1.0),)
+    assert chosen_platforms([one, (batched, 2.0)][:1], 1) == ((OnEngine(one), 1.0),)
     for asked, sentence in [
         ([], "engine must be at least one, not none"),
         ([one, one], "engine 'synthetic' must be given once, not 2 times"),
@@ -149,4 +151,4 @@ def test_engines_that_cannot_be_had():
         ([one, batched], "engines must all run the same batch, not different ones"),
     ]:
         with pytest.raises(ConfigError, match=f"^{sentence}$"):
-            chosen_engines(asked, 1)
+            chosen_platforms(asked, 1)

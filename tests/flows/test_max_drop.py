@@ -9,6 +9,7 @@ from silicut.flows.budget import Budget
 from silicut.flows.latency import Target
 from silicut.flows.max_drop import fastest_within
 from silicut.flows.planning import Planner
+from silicut.flows.platform import OnEngine
 from silicut.flows.pruning_problem import LATENCY, Subject
 from silicut.flows.verify import SolveOptions, Verifier
 from silicut.records import Cache, DoesNotFit
@@ -23,7 +24,7 @@ def verifier(tmp_path_factory):
     subject, engine = Subject.of(nets.network(nets.projected)), SyntheticEngine(Formula(call_us=1.0))
     profile = profile_network(subject.network, engine, cache=Cache(tmp_path_factory.mktemp("cache")), options=OPTIONS)
     scores = log_energy(subject.folded, subject.channels, subject.blocks)
-    return Verifier(Planner(subject, Restrictions()), (Target(engine, profile),), scores, SolveOptions())
+    return Verifier(Planner(subject, Restrictions()), (Target(OnEngine(engine), profile),), scores, SolveOptions())
 
 
 def frac_of(verifier, levels):

@@ -106,7 +106,7 @@ def test_a_final_measurement_that_is_too_noisy_loses_nothing(tiny_run, tiny_cach
 
     options, folder = replace(PLAN_ONLY, is_dry_run=False), tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("silicut.flows.run.measure", noisy)
+        patch.setattr("silicut.flows.run.Run._final_measurement", noisy)
         with pytest.raises(TooNoisy) as caught:
             pruned(tiny.build(), tiny.example(), tiny_cache, folder=folder, options=options)
     assert str(caught.value) == (

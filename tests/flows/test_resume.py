@@ -105,7 +105,7 @@ def nothing_is_measured(monkeypatch):
     def fails(*_, **__):
         raise AssertionError("this was done already")
 
-    for place in ("flows.run.measure", "flows.run.profile_network", "flows.stages.evaluate", "flows.verify.solve"):
+    for place in ("flows.platform.measure", "flows.platform.profile_network", "flows.stages.evaluate", "flows.verify.solve"):
         monkeypatch.setattr(f"silicut.{place}", fails)
     monkeypatch.setattr(importlib.import_module("silicut.training.fit")._Trainer, "epoch", fails)
 

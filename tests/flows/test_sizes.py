@@ -9,6 +9,7 @@ from silicut.compress import FILE_BYTES, MACS, PARAMETERS, Restrictions, log_ene
 from silicut.flows.budget import Budget, SizeLimit
 from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.planning import Planner
+from silicut.flows.platform import OnEngine
 from silicut.flows.pruning_problem import LATENCY, Subject
 from silicut.graph.counting import n_macs
 from silicut.graph.onnx_writer import to_onnx
@@ -32,7 +33,7 @@ def made(tmp_path_factory):
         profile = profile_network(subject.network, ENGINE, cache=Cache(folder), options=OPTIONS)
         planner = Planner(subject, Restrictions(), ALL if limits is None else limits)
         scores = log_energy(subject.folded, subject.channels, subject.blocks)
-        latencies = Latencies.within((Target(ENGINE, profile),), WORST, Budget(90.0, True), [profile.dense_ms])
+        latencies = Latencies.within((Target(OnEngine(ENGINE), profile),), WORST, Budget(90.0, True), [profile.dense_ms])
         return planner, scores, planner.problem(scores, latencies, 1.0)
 
     return make

@@ -11,9 +11,11 @@ from synthetic_engine import Formula, SyntheticEngine
 
 from silicut.compress import Restrictions, sp_lamp
 from silicut.flows.budget import Budget
-from silicut.flows.latency import PRUNED, Target
+from silicut.flows.latency import Target
 from silicut.flows.planning import Planner
+from silicut.flows.platform import OnEngine
 from silicut.flows.pruning_problem import LATENCY, Subject
+from silicut.flows.stages import PRUNED
 from silicut.flows.verify import LEAST_FRAC, MAX_ROUNDS, Outcome, SolveOptions, Verifier
 from silicut.graph.onnx_writer import to_onnx
 from silicut.records import Cache, DoesNotFit, NotFaster
@@ -42,7 +44,7 @@ def verifier(tmp_path_factory):
         engine = SyntheticEngine(formula, real_us=real_us)
         scores = sp_lamp(subject.folded, subject.channels, subject.blocks)
         planner = Planner(subject, restrictions or Restrictions())
-        return Verifier(planner, (Target(engine, profile),), scores, SOLVING)
+        return Verifier(planner, (Target(OnEngine(engine), profile),), scores, SOLVING)
 
     return verify
 

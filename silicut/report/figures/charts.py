@@ -12,13 +12,13 @@ from silicut.targets.profile import Validation
 _ROW_PX = 116
 
 
-def validation_svg(check: Validation) -> str:
-    """Return predicted over measured milliseconds as an `<svg>` element, sums of isolated layers beside.
+def validation_svg(check: Validation, how: str = "measured") -> str:
+    """Return predicted over measured (or simulated) milliseconds as an `<svg>` element, sums of isolated layers beside.
 
     Raises:
         ToolMissing: matplotlib is not installed.
     """
-    return inline(lambda colours: _validation(check, colours), "validation", "Predicted over measured milliseconds")
+    return inline(lambda colours: _validation(check, how, colours), "validation", f"Predicted over {how} milliseconds")
 
 
 def epochs_svg(epochs: Sequence[Epoch]) -> str:
@@ -30,7 +30,7 @@ def epochs_svg(epochs: Sequence[Epoch]) -> str:
     return inline(lambda colours: _epochs(epochs, colours), "epochs", "Accuracy, loss and learning rate over epochs")
 
 
-def _validation(check: Validation, colours: Mapping[str, str]) -> Canvas:
+def _validation(check: Validation, how: str, colours: Mapping[str, str]) -> Canvas:
     from matplotlib.ticker import MaxNLocator
 
     canvas = Canvas(440, 400, colours)
@@ -38,13 +38,13 @@ def _validation(check: Validation, colours: Mapping[str, str]) -> Canvas:
     numbers = (*check.measured_ms, *check.predicted_ms, *check.isolated_ms)
     low, high = 0.94 * min(numbers), 1.04 * max(numbers)
     axes.set(xlim=(low, high), ylim=(low, high))
-    for axis, label in ((axes.xaxis, "measured, ms"), (axes.yaxis, "predicted, ms")):
+    for axis, label in ((axes.xaxis, f"{how}, ms"), (axes.yaxis, "predicted, ms")):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_label_text(label, color=colours["muted"], fontsize=12)
     axes.grid(color=colours["line"], lw=0.8)
     axes.plot([low, high], [low, high], color=colours["muted"], lw=1.2)
     place = low + 0.66 * (high - low)
-    axes.text(place, 0.965 * place, "predicted = measured", color=colours["muted"], fontsize=11, va="top")
+    axes.text(place, 0.965 * place, f"predicted = {how}", color=colours["muted"], fontsize=11, va="top")
     if check.isolated_ms:
         axes.plot(check.measured_ms, check.isolated_ms, "D", ms=6, mfc="none", mew=1.3, mec=colours["section3"])
     axes.plot(check.measured_ms, check.predicted_ms, "o", ms=7, mew=0, color=colours["accent"], alpha=0.85)

@@ -265,7 +265,7 @@ class _Stacked:
         if summary.ratio.high < 1 and self._room_px(x) > 126:
             gap, middle = 12 / self.pixels_per_ms, (low + high) / 2
             self._text(x + gap, middle + 6, f"{speedup:.2f}\u00d7", "good", fontsize=24, fontweight="bold")
-            self._text(x + gap, middle - 15, "as fast, measured", "muted", fontsize=11)
+            self._text(x + gap, middle - 15, f"as fast, {summary.settings.how}", "muted", fontsize=11)
 
     def _row_labels(self) -> None:
         rows = (("dense", self.summary.dense, self.layout.dense), ("pruned", self.summary.measured, self.layout.pruned))
@@ -273,11 +273,11 @@ class _Stacked:
             ms, middle = ms_text(latency.ms, self.decimals), (low + high) / 2
             if self.layout.has_row_titles:
                 y = self.layout.plot - 10 if name == "dense" else low - 40
-                self._text(0, y, f"{name}: {ms} measured", fontweight="bold")
+                self._text(0, y, f"{name}: {ms} {self.summary.settings.how}", fontweight="bold")
                 continue
             self._text(self._left(), middle + 17, name, "muted")
             self._text(self._left(), middle, ms, fontweight="bold", fontsize=15)
-            self._text(self._left(), middle - 17, "measured", "muted", fontsize=11)
+            self._text(self._left(), middle - 17, self.summary.settings.how, "muted", fontsize=11)
 
     def _left(self) -> float:
         """Return where the texts in the gutter begin, in milliseconds."""
@@ -290,7 +290,7 @@ class _Stacked:
         self._text(
             self._left(),
             self.layout.plot + 17,
-            f"{where}. Segments: predicted for each layer; upright marks: measured.",
+            f"{where}. Segments: predicted for each layer; upright marks: {self.summary.settings.how}.",
             "muted",
         )
 
