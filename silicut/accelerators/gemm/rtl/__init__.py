@@ -4,4 +4,4 @@ Cycles in the documentation of ports: "t" is the cycle in which an input is ther
 t + 1. Outputs are registers unless it is said otherwise. Registers of data have no reset, those of control have.
 """
 
-import silicut.hardware.rtl  # says which extra is missing
+import silicut.hardware.rtl  # noqa: F401  # says which extra is missing

@@ -6,21 +6,14 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from silicut.accelerators.gemm.config import LutCore
 from silicut.accelerators.gemm.rtl.common_ones import CommonOnes
-
-SUM_BITS = 32
+from silicut.accelerators.gemm.rtl.sum_banks import SUM_BITS, SumBanks, store_step
 
 AddStep = data.StructLayout({"is_first": 1, "shifts": 1, "negates": 1})
 """What happens to the sum: it starts at 0, it is doubled before the count is added, the count is subtracted."""
-
-
-def store_step(n_banks: int) -> data.StructLayout:
-    """Return the layout of what happens to a finished sum: whether it is stored, on top of what is there, and in which bank."""
-    return data.StructLayout({"is_last": 1, "adds": 1, "bank": range(n_banks)})
 
 
 class DotProductUnit(wiring.Component):
@@ -29,9 +22,8 @@ class DotProductUnit(wiring.Component):
     ::
 
         sum = (0 if is_first else 2 * sum if shifts else sum) + (-count if negates else count)
-        if is_last: banks[bank] = sum + (banks[bank] if adds else 0)
 
-    in 32 bits that wrap.
+    in 32 bits that wrap; finished sums go into banks.
 
     Args:
         core: word_bits and n_accumulator_banks.
@@ -39,8 +31,8 @@ class DotProductUnit(wiring.Component):
     Members:
         left, right: In, word_bits each, cycle t.
         add: In, AddStep, cycle t + c, where c = count_latency_cycles(core).
-        store: In, store_step(n_accumulator_banks), cycle t + c + 1; the bank holds the sum from t + c + 2 on, which is
-            core.latency_cycles after the cycle in which the address of the words was made.
+        store: In, store_step of the sum, cycle t + c + 1: the bank holds it from t + c + 2 on. Of words that are executed in
+            cycle t - 3 that is core.latency_cycles after the end of their execution.
         read_bank: In, a bank, cycle r.
         sum: Out, signed 32 bits, what the bank held at r, cycle r + 1.
     """
@@ -55,20 +47,12 @@ class DotProductUnit(wiring.Component):
         """Count, accumulate, store."""
         m = Module()
         m.submodules.ones = ones = CommonOnes(self._core)
-        m.submodules.banks = banks = Memory(shape=signed(SUM_BITS), depth=self._core.n_accumulator_banks, init=[])
-        write, stored, read = banks.write_port(), banks.read_port(domain="comb"), banks.read_port()
+        m.submodules.banks = banks = SumBanks(self._core.n_accumulator_banks, SUM_BITS)
         total = Signal(SUM_BITS, reset_less=True)
         m.d.comb += [ones.left.eq(self.left), ones.right.eq(self.right)]
         m.d.sync += total.eq(self._added(total, ones.count))
-        m.d.comb += [
-            stored.addr.eq(self.store.bank),
-            write.addr.eq(self.store.bank),
-            write.en.eq(self.store.is_last),
-            write.data.eq(total + Mux(self.store.adds, stored.data, 0)),
-            read.addr.eq(self.read_bank),
-            read.en.eq(1),
-            self.sum.eq(read.data),
-        ]
+        m.d.comb += [banks.value.eq(total), banks.store.eq(self.store)]
+        m.d.comb += [banks.read_bank.eq(self.read_bank), self.sum.eq(banks.sum)]
         return m
 
     def _added(self, total: Signal, count: Any) -> Any:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from silicut.accelerators.gemm.config import LutCore
 from silicut.accelerators.gemm.rtl.common_ones import count_latency_cycles
-from silicut.accelerators.gemm.rtl.dot_product_unit import SUM_BITS, AddStep, DotProductUnit, store_step
-from silicut.accelerators.gemm.rtl.stages import delayed, registered
-
-READ_LATENCY_CYCLES = 2
-"""From the choice of sums to their being there."""
-
-
-def sum_choice(n_banks: int, n_rows: int, n_groups: int) -> data.StructLayout:
-    """Return the layout of what is read: a bank, a row, and a group of neighbouring filters."""
-    return data.StructLayout({"bank": range(n_banks), "row": range(n_rows), "group": range(n_groups)})
+from silicut.accelerators.gemm.rtl.dot_product_unit import AddStep, DotProductUnit
+from silicut.accelerators.gemm.rtl.stages import delayed
+from silicut.accelerators.gemm.rtl.sum_banks import SUM_BITS, store_step
+from silicut.accelerators.gemm.rtl.sum_choice import chosen_sums, sum_choice
 
 
 class LutArray(wiring.Component):
@@ -40,14 +34,13 @@ class LutArray(wiring.Component):
 
     def __init__(self, core: LutCore, n_lanes: int) -> None:
         self._core, self._n_lanes = core, n_lanes
-        self._n_groups = -(-core.n_columns // n_lanes)
         super().__init__(
             {
                 "left": In(data.ArrayLayout(core.word_bits, core.n_rows)),
                 "right": In(data.ArrayLayout(core.word_bits, core.n_columns)),
                 "add": In(AddStep),
                 "store": In(store_step(core.n_accumulator_banks)),
-                "read": In(sum_choice(core.n_accumulator_banks, core.n_rows, self._n_groups)),
+                "read": In(sum_choice(core.n_accumulator_banks, core.n_rows, core.n_columns, n_lanes)),
                 "sums": Out(data.ArrayLayout(signed(SUM_BITS), n_lanes)),
             }
         )
@@ -65,14 +58,6 @@ class LutArray(wiring.Component):
                 m.d.comb += [unit.left.eq(self.left[r]), unit.right.eq(self.right[c])]
                 m.d.comb += [unit.add.eq(add), unit.store.eq(store), unit.read_bank.eq(self.read.bank)]
                 sums.append(unit.sum)
-        row, group = registered(m, self.read.row), registered(m, self.read.group)
         rows = [sums[r * self._core.n_columns :][: self._core.n_columns] for r in range(self._core.n_rows)]
-        for lane in range(self._n_lanes):
-            choices = Array(Array(self._group(columns, lane))[group] for columns in rows)
-            m.d.sync += self.sums[lane].eq(choices[row])
+        m.d.sync += self.sums.eq(chosen_sums(m, rows, self.read, self._n_lanes))
         return m
-
-    def _group(self, columns: list[Any], lane: int) -> list[Any]:
-        """Return the sums that a lane may get of a row, one for each group."""
-        found = columns[lane :: self._n_lanes]
-        return found + [0] * (self._n_groups - len(found))

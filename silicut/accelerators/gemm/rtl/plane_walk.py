@@ -31,8 +31,8 @@ class PlaneWalk(wiring.Component):
     Members:
         format: In, PlaneFormat, stable from `start` to the end of the walk.
         left_base, right_base: In, 15 bits, cycle s.
-        start: In, cycle s; heeded where `is_ready`. The words of the walk belong to the cycles s + 1 ... s + n_words * a * w,
-            and come out one cycle later: the output registers are the first of the three cycles of the memories.
+        start: In, cycle s; heeded where `is_ready`. The words of the walk belong to the cycles from s + 1 to s + n_words *
+            a * w, and come out one cycle later: the output registers are the first of the three cycles of the memories.
         is_ready: Out, combinational of registers: no walk is on, or its last word is due.
         left_address, right_address: Out, 15 bits.
         add: Out, AddStep.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Module, Signal, Value
@@ -45,4 +46,4 @@ def shared_depths(n_levels: int, n_stages: int) -> list[int]:
         [1, 2, 2, 2]
     """
     ends = [n_levels * stage // n_stages for stage in range(n_stages + 1)]
-    return [end - start for start, end in zip(ends, ends[1:], strict=False)]
+    return [end - start for start, end in pairwise(ends)]

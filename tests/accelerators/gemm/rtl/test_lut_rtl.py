@@ -10,8 +10,9 @@ from bit_serial_reference import finished, pairs, plane_words, port_words, rando
 from silicut.accelerators.gemm import rtl  # noqa: F401
 from silicut.accelerators.gemm.config import LutCore
 from silicut.accelerators.gemm.rtl.common_ones import CommonOnes, count_latency_cycles
-from silicut.accelerators.gemm.rtl.lut_array import READ_LATENCY_CYCLES, LutArray
+from silicut.accelerators.gemm.rtl.lut_array import LutArray
 from silicut.accelerators.gemm.rtl.plane_walk import PlaneWalk
+from silicut.accelerators.gemm.rtl.sum_choice import READ_LATENCY_CYCLES
 from silicut.hardware.rtl import SideBySide, compile_model
 
 pytestmark = pytest.mark.needs_rtl
