@@ -54,9 +54,9 @@ class DspArray(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         """Pack operands once for each row and each column, spread them, and choose among the sums."""
-        m = Module()
         if self._core.macs_per_slice_4bit != 2:
             raise ConfigError(f"dsp.macs_per_slice_4bit must be 2 in hardware, not {self._core.macs_per_slice_4bit}")
+        m = Module()
         n_cycles, n_inputs = SLICE_CYCLES + tree_cycles(self._core), range(self._core.n_inputs)
         is_field_4bit, is_sum_4bit = (delayed(m, self.is_4bit, n) for n in (SLICE_CYCLES - 1, n_cycles))
         step = delayed(m, self.step.as_value(), n_cycles)
