@@ -74,15 +74,21 @@ class ToolMissing(SilicutError):
 
     Args:
         tool: what is missing.
-        extra: the extra of this package that brings it.
+        extra: the extra of this package that brings it, "" for a program that none brings.
+        advice: for such a program, how to get it.
     """
 
-    def __init__(self, tool: str, extra: str) -> None:
-        super().__init__(f"{tool} is not installed; install it with: pip install 'silicut[{extra}]'")
-        self.tool, self.extra = tool, extra
+    def __init__(self, tool: str, extra: str = "", advice: str = "") -> None:
+        how = f"install it with: pip install 'silicut[{extra}]'"
+        super().__init__(f"{tool} is not installed; {advice or how}")
+        self.tool, self.extra, self.advice = tool, extra, advice
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.tool, self.extra)
+        return type(self), (self.tool, self.extra, self.advice)
+
+
+class BuildFailed(SilicutError):
+    """A tool that makes hardware or a model of it refused its input; the message ends with the last lines that it said."""
 
 
 class OutcomeError(SilicutError):

@@ -267,6 +267,7 @@ def test_messages_are_sentences_with_a_next_step():
         ConfigError("a must be 1, not 2", "b must be 3, not 4"),
         ToolMissing("onnx", "onnxruntime"),
         UnsupportedModel(["one", "two"], "Do this"),
+        ToolMissing("a compiler", advice="get one"),
         BadFile("it is torn"),
     ],
 )
@@ -280,5 +281,5 @@ def test_errors_pass_between_processes(error):
 def test_every_error_is_a_silicut_error():
     errors = [getattr(records, name) for name in records.__all__ if isinstance(getattr(records, name), type)]
     errors = [error for error in errors if issubclass(error, Exception)]
-    assert len(errors) == 15
+    assert len(errors) == 16
     assert all(issubclass(error, SilicutError) for error in errors)
