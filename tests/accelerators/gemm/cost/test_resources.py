@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from silicut.accelerators.gemm.config import BISMO_PYNQ, BISMO_ULTRA96, N3H, PRESETS, TINY, DspCore, LutCore, Memory
+from silicut.accelerators.gemm.config import BISMO_PYNQ, BISMO_ULTRA96, N3H, PRESETS, TINY, Z020, DspCore, LutCore, Memory
 from silicut.accelerators.gemm.cost.resources import (
     AMOUNTS,
     BISMO_V1,
@@ -55,6 +55,12 @@ def test_the_reference_point_is_no_design_for_the_small_part():
 def test_additions_in_luts_save_two_slices_a_lane():
     before, after = (resources(dataclasses.replace(TINY, adds_in_luts=where)).total for where in (False, True))
     assert (before.n_dsps - after.n_dsps, after.n_luts - before.n_luts) == (2 * 6, 180 * 6)
+
+
+def test_the_build_for_the_small_part_fits_it():
+    board = dataclasses.replace(device_table().board("pynq-z1"), bandwidth_gb_per_s=1.6)
+    assert exceeded(resources(Z020), PART) == ()
+    assert exceeded_by_memory(Z020, board) == ()
 
 
 def test_limits_are_met_to_the_unit():
