@@ -219,8 +219,8 @@ def _buffers(config: GemmConfig) -> Iterator[Item]:
 class Glue:
     """Assumed amounts around the arrays, until synthesis tells.
 
-    They come to 8,000 look-up tables for two cores, 8 lanes, 2 ports and fills of 128 bits, what a fetch and result unit, its
-    controllers, the post-processing and the bus of comparable designs take together.
+    They come to 8,000 look-up tables for two cores, 8 lanes, 2 ports and fills of 128 bits, what a fetch and result unit,
+    its controllers, the post-processing and the bus of comparable designs take together.
 
     Attributes:
         memory_luts: of the unit that moves data.
@@ -231,8 +231,8 @@ class Glue:
         tap_luts: of the vector unit, for each byte that it reads in a cycle: a comparison and a sum.
         lane_luts: of each lane of post-processing, of which every unit has its own.
         lane_dsps: of each lane: two for the multiplier of a 32-bit sum, two for an addition, one for the copy of fewer bits.
-        add_luts: of each lane, in place of the two for an addition: half a look-up table for each of its 2 x 9 x 16 products of
-            bits, and the carries.
+        add_luts: of each lane, in place of the two for an addition: half a look-up table for each of its 2 x 9 x 16 products
+            of bits, and the carries.
         slice_luts: of each DSP slice of the array, for its inputs and the sum behind it.
         packed_slice_luts: of each slice that computes two filters at once: to take their results apart.
         ffs_per_lut: flip-flops for each look-up table of these.
