@@ -281,9 +281,9 @@ Z020 = GemmConfig(
         macs_per_slice_8bit=2,
         n_accumulator_banks=2,
     ),
-    buffers=Buffers(feature_words=3584, residual_words=2048, output_words=1536, table_entries=512),
-    n_lanes=3,
-    n_vector_lanes=2,
+    buffers=Buffers(feature_words=3584, residual_words=2048, output_words=2048, table_entries=512),
+    n_lanes=4,
+    n_vector_lanes=1,
     adds_in_luts=True,
     fill_bits=192,
 )

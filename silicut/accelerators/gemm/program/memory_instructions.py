@@ -234,7 +234,7 @@ class Store(Instruction):
                 if not kept_bytes >> byte & 1:
                     dram[dram_address + i] byte = unit.output[address + i] byte
 
-    Bytes are kept where both cores write into one slab: with a pitch of 64, byte j of each word is of channels 8 j to 8 j + 7.
+    Bytes are kept where both cores write into one slab: with a pitch of 64, byte j of a word is of channels 8 j to 8 j + 7.
     """
 
     mnemonic: ClassVar[str] = "store"
