@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class DesignFolder:
         from silicut.report.design_page import render_design
 
         hashes = {"config": config.hash, "bits": plan.hash}
-        whole = summary.replace_hashes(hashes)
+        whole = replace(summary, hashes=hashes)
         config.save(self.path / CONFIG_FILE)
         plan.save(self.path / PLAN_FILE)
         whole.save(self.path / SUMMARY_FILE)
