@@ -175,9 +175,7 @@ def design(
         config = steps.problem.config(chosen.point)
         plan = space.plan(chosen.levels)
         hashes = kept.write(summary, config, plan)
-    return Design(
-        summary=dataclasses.replace(summary, hashes=hashes), config=config, plan=plan, folder=Path(folder)
-    )
+    return Design(summary=dataclasses.replace(summary, hashes=hashes), config=config, plan=plan, folder=Path(folder))
 
 
 def bit_space(shapes: Sequence[LayerShape], options: DesignOptions) -> BitSpace:
@@ -190,9 +188,7 @@ def bit_space(shapes: Sequence[LayerShape], options: DesignOptions) -> BitSpace:
     if not names:
         raise ConfigError("the network must have a convolution or a linear layer, not none")
     edges = {} if options.edge_bits is None else dict.fromkeys((names[0], names[-1]), LayerBits(*[options.edge_bits] * 2))
-    return BitSpace(
-        shapes=shapes, weight_bits=options.weight_bits, activation_bits=options.activation_bits, fixed=edges
-    )
+    return BitSpace(shapes=shapes, weight_bits=options.weight_bits, activation_bits=options.activation_bits, fixed=edges)
 
 
 def _problem(space: BitSpace, options: DesignOptions, network: str) -> DesignProblem:

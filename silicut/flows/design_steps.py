@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.cost.predicted import predicted
-from silicut.accelerators.gemm.cost.resources import AMOUNTS, resources
+from silicut.accelerators.gemm.cost.resources import resources
 from silicut.accelerators.gemm.design.bits import CYCLES, LOSS, BitSpace
 from silicut.accelerators.gemm.design.exact import STEPS, ExactSearch, branch_and_bound
 from silicut.accelerators.gemm.design.finalists import Finalist, Timed, compiled_time, finals
@@ -134,7 +133,9 @@ class DesignSteps:
     def timed(self, point: Point, levels: dict[str, int], find: Any) -> Timed:
         """Return the time of a build, from the folder where it is known."""
         config = self.problem.config(point)
-        value = self._kept.once("time", [config.hash, levels, self.problem.network], lambda: dataclasses.asdict(find(config)))
+        value = self._kept.once(
+            "time", [config.hash, levels, self.problem.network], lambda: dataclasses.asdict(find(config))
+        )
         return Timed(**value)
 
     def _contender(self, row: Finalist) -> Contender:
@@ -161,7 +162,9 @@ class DesignSteps:
             store = options.storage or self._kept.trials
             found = minimise(self.problem, solver, options.n_evaluations, options.seed, store, self._progress)
             fitting = [each.outcome for each in found.evaluations if each.outcome.is_feasible]
-            tried = [(outcome.cost, outcome.details["n_luts"]) for outcome in fitting[:: -(-len(fitting) // _MAX_TRIED) or 1]]
+            tried = [
+                (outcome.cost, outcome.details["n_luts"]) for outcome in fitting[:: -(-len(fitting) // _MAX_TRIED) or 1]
+            ]
             return {
                 "n_evaluations": found.n_evaluations,
                 "n_infeasible": found.n_infeasible,
@@ -222,7 +225,9 @@ class DesignSteps:
 class _Timer:
     """Compiles the network for builds; it is made when the first time is not known yet."""
 
-    def __init__(self, steps: DesignSteps, levels: dict[str, int], network: str, input_shape: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, steps: DesignSteps, levels: dict[str, int], network: str, input_shape: tuple[int, ...] | None
+    ) -> None:
         self._steps, self._levels, self._network, self._input_shape = steps, levels, network, input_shape
 
     @cached_property

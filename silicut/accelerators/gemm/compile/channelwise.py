@@ -25,7 +25,6 @@ from silicut.accelerators.gemm.compile.views import View
 from silicut.accelerators.gemm.compile.windows import set_window
 from silicut.accelerators.gemm.program import (
     LoadTable,
-    Unit,
 )
 from silicut.numerics import IntegerFormat
 

@@ -1,7 +1,7 @@
 """The best build of a grid by branch and bound: the smallest predicted time, with the proof that no other point has less.
 
-Decisions are taken in five steps: lanes, the bit-serial core, the DSP core, the depths of their banks, the rest. What is
-not decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its
+Decisions are taken in steps: lanes, the bit-serial core, the DSP core, the depths of their banks, buffers. What is not
+decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its
 cheapest in look-up tables, flip-flops, slices and blocks of memory, so a node's bound is never above what it leads to. The
 node of lowest bound is opened first; when that bound is no less than the best build known, it is proven best.
 """
@@ -21,17 +21,20 @@ from silicut.accelerators.gemm.cost.walks import CoreWalk, Floats, shared_column
 from silicut.accelerators.gemm.design.grid import Amounts, Grid
 from silicut.accelerators.gemm.design.problem import DesignProblem
 from silicut.accelerators.gemm.design.space import (
-    BUFFERS,
     DSP_CORE,
     DSP_DEPTHS,
     LUT_CORE,
     LUT_DEPTHS,
+    ROW_BUFFERS,
+    TABLE,
 )
 from silicut.records import DoesNotFit, Progress, Tracker, silent
 
-STEPS = ("lanes", "bit-serial core", "DSP core", "depths of banks", "buffers")
+STEPS = ("lanes", "bit-serial core", "DSP core", "depths of banks", "tables and fills", "buffers")
 _LANES = ("n_lanes", "n_vector_lanes", "adds_in_luts")
-_SHARED = (*BUFFERS, "fill_bits")
+_FILLS = (TABLE, "fill_bits")
+_N_MORE_NODES = 200
+"""That are opened behind the proof of the best build, for others that are nearly as good."""
 _N_TABLES = 3
 _UNLIMITED = 2**40
 _MAX_ELEMENTS = 2**19
@@ -150,10 +153,10 @@ class _Search:
         self.tracker = Tracker(progress, "search builds", 0)
         self.counts = {step: Counts() for step in STEPS}
         self.best: dict[tuple[int, ...], Candidate] = {}
-        self.limit = np.inf
+        self.limit = self.least = np.inf
         self.grid = Grid(problem)
         self.memory = memory_columns([problem.config(self.grid.cheapest)])
-        self.steps = (self._lanes, self._lut_cores, self._dsp_cores, self._depths)
+        self.steps = (self._lanes, self._lut_cores, self._dsp_cores, self._depths, self._fills)
         self.walks: dict[int, tuple[CoreWalk, _DspTable]] = {}
 
     def run(self, deadline: float) -> float:
@@ -162,7 +165,11 @@ class _Search:
         self.counts = {step: Counts() for step in STEPS}
         root = self._family(0, {})
         heap, numbers = [(root.bounds[0], 0, 0, 0, root)] if len(root.bounds) else [], itertools.count(1)
+        n_more = 0
         while heap and heap[0][0] < self.limit:
+            n_more += heap[0][0] >= self.least
+            if n_more > _N_MORE_NODES:
+                break
             if time.monotonic() > deadline:
                 return float(heap[0][0])
             _, _, _, i, family = heapq.heappop(heap)
@@ -251,19 +258,28 @@ class _Search:
             bounds[part] = self._bounds(sides[0].at(i[part]), sides[1].at(j[part]), point)
         return (*LUT_DEPTHS, *DSP_DEPTHS), np.hstack([lut_levels[i], dsp_levels[j]]), int((~fits).sum()), bounds
 
+    def _fills(self, point: dict[str, int]) -> _Decisions:
+        """Bound tables of channels and fills of banks; buffers of rows are unlimited."""
+        levels, added = self.grid.of(_FILLS)
+        fits = (added <= self._room(point)).all(1)
+        unlimited = {**self.grid.cheapest, **point, **dict.fromkeys(ROW_BUFFERS, _UNLIMITED)}
+        bounds = self._predicted(unlimited, _FILLS, levels[fits]) if fits.any() else np.zeros(0)
+        return _FILLS, levels[fits], int((~fits).sum()), bounds
+
+    def _room(self, point: dict[str, int]) -> Amounts:
+        """Return what is left of the part, array (4,)."""
+        parts = (_LANES, (*LUT_CORE, *LUT_DEPTHS), (*DSP_CORE, *DSP_DEPTHS), _FILLS)
+        chosen = ({name: point[name] for name in names if name in point} for names in parts)
+        return self.grid.room(*(self.grid.added(part) for part in chosen))
+
     def _buffers(self, point: dict[str, int], bound: float) -> None:
         """Predict the builds below a node, those with most memory first, until one is as good as the bound."""
-        levels, added = self.grid.of(_SHARED)
-        cores = (
-            {name: point[name] for name in (*LUT_CORE, *LUT_DEPTHS)},
-            {name: point[name] for name in (*DSP_CORE, *DSP_DEPTHS)},
-        )
-        room = self.grid.room(self.grid.added(_lanes_of(point)), *(self.grid.added(core) for core in cores))
-        fits = (added <= room).all(1)
+        levels, added = self.grid.of(ROW_BUFFERS)
+        fits = (added <= self._room(point)).all(1)
         counts = self.counts[STEPS[-1]]
         counts.n_infeasible += len(fits) - int(fits.sum())
         levels = levels[fits][np.argsort(-added[fits, 3], kind="stable")]
-        names = _SHARED
+        names = ROW_BUFFERS
         start, size = 0, 1
         while start < len(levels):
             some = levels[start : start + size]
@@ -290,7 +306,8 @@ class _Search:
         if not cost < min(self.limit, self.best[key].cost if key in self.best else np.inf):
             return
         self.best[key] = Candidate(cost, point)
-        if cost <= min(candidate.cost for candidate in self.best.values()):
+        if cost < self.least:
+            self.least = cost
             self.tracker.step(f"{cost:,.0f} cycles")
         if len(self.best) > self.n_best:
             del self.best[max(self.best, key=lambda key: self.best[key].cost)]
@@ -304,7 +321,8 @@ class _Search:
     def _shared(self, point: dict[str, int]) -> Any:
         """Return what all units share as columns: the lanes that are decided, all else without limit."""
         grown = {"fill_bits": self.grid.level("fill_bits"), **_lanes_of(point)}
-        return shared_columns([self.problem.config(self.grid.cheapest | grown | dict.fromkeys(BUFFERS, _UNLIMITED))])
+        unlimited = dict.fromkeys((*ROW_BUFFERS, TABLE), _UNLIMITED)
+        return shared_columns([self.problem.config(self.grid.cheapest | grown | unlimited)])
 
     def _cores(self, name: str, names: tuple[str, ...], levels: Any) -> list[Any]:
         """Return cores of the bit-serial or of the DSP kind; depths that are not given have no limit."""

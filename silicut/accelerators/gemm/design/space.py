@@ -13,7 +13,8 @@ LUT_CORE = ("lut_rows", "lut_columns", "lut_word_bits")
 LUT_DEPTHS = ("lut_lhs_depth", "lut_rhs_depth")
 DSP_CORE = ("dsp_rows", "dsp_inputs", "dsp_outputs", "dsp_passes")
 DSP_DEPTHS = ("dsp_lhs_depth", "dsp_rhs_depth")
-BUFFERS = ("feature_words", "residual_words", "output_words", "table_entries")
+ROW_BUFFERS = ("feature_words", "residual_words", "output_words")
+TABLE = "table_entries"
 
 _LEVELS: dict[str, tuple[int, ...]] = {
     "lut_rows": (2, 4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28),
@@ -33,7 +34,7 @@ _LEVELS: dict[str, tuple[int, ...]] = {
     "fill_bits": (64, 128, 192, 256, 512),
     "feature_words": (1024, 2048, 3072, 4096, 6144, 8192),
     "residual_words": (512, 1024, 1536, 2048, 4096),
-    "output_words": (512, 1024, 1536, 2048, 4096, 8192),
+    "output_words": (512, 1024, 1536, 2048, 4096),
     "table_entries": (256, 512, 1024),
 }
 
@@ -99,7 +100,7 @@ def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e
         macs_per_slice_4bit=4,
         macs_per_slice_8bit=2,
     )
-    buffers = Buffers(**{field: at[field] for field in BUFFERS})
+    buffers = Buffers(**{field: at[field] for field in (*ROW_BUFFERS, TABLE)})
     return GemmConfig(
         name=name,
         lut=lut,
