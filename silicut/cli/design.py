@@ -150,7 +150,7 @@ def parsed_bits(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
             widths.append(tuple(range(first, last + 1)))
     if len(widths) != 2 or text.count("/") != 1:
         raise ConfigError(
-            f"bits must be like 4/4 or 2..4/4 (of weights / of what layers read), from {MIN_BITS} to {MAX_BITS}, not {text!r}"
+            f"bits must be like 4/4 or 2..4/4 (of weights / of what layers read), each {MIN_BITS}..{MAX_BITS}, not {text!r}"
         )
     return widths[0], widths[1]
 

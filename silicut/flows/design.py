@@ -1,4 +1,4 @@
-"""Choose the accelerator for a network and a part, and the bits of its layers: proven best by prediction, timed to the cycle."""
+"""Choose the accelerator for a network and a part, and its bits: proven best by prediction, timed to the cycle."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class DesignOptions:
     """What a design is chosen for.
 
     Attributes:
-        goal: "latency" (fewest cycles), "fps" (the same, as one image is computed at a time) or "accuracy" (least loss within
-            `max_ms`).
+        goal: "latency" (fewest cycles), "fps" (the same, as one image is computed at a time) or "accuracy" (least loss
+            within `max_ms`).
         part: whose amounts are the limits.
         board: whose memory it runs on; None for `bandwidth_gb_per_s`.
         bandwidth_gb_per_s: of the memory; None for that of the board, or two ports of 64 bits.

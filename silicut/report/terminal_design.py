@@ -47,8 +47,8 @@ def build_text(summary: DesignSummary) -> str:
     at = summary.point
     return (
         f"LUT core {at['lut_rows']} x {at['lut_columns']} units of {at['lut_word_bits']} bits, banks of "
-        f"{at['lut_lhs_depth']} and {at['lut_rhs_depth']} words; DSP core {at['dsp_rows']} rows x {at['dsp_inputs']} inputs x "
-        f"{at['dsp_outputs']} outputs in {at['dsp_passes']} passes, banks of {at['dsp_lhs_depth']} and "
+        f"{at['lut_lhs_depth']} and {at['lut_rhs_depth']} words; DSP core {at['dsp_rows']} rows x {at['dsp_inputs']} inputs "
+        f"x {at['dsp_outputs']} outputs in {at['dsp_passes']} passes, banks of {at['dsp_lhs_depth']} and "
         f"{at['dsp_rhs_depth']}; {at['n_lanes']} lanes"
     )
 

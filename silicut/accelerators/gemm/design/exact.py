@@ -275,9 +275,9 @@ class _Search:
     def _buffers(self, point: dict[str, int], bound: float) -> None:
         """Predict the builds below a node, those with most memory first, until one is as good as the bound."""
         levels, added = self.grid.of(ROW_BUFFERS)
-        fits = (added <= self._room(point)).all(1)
+        fits = np.flatnonzero((added <= self._room(point)).all(1))
         counts = self.counts[STEPS[-1]]
-        counts.n_infeasible += len(fits) - int(fits.sum())
+        counts.n_infeasible += len(added) - len(fits)
         levels = levels[fits][np.argsort(-added[fits, 3], kind="stable")]
         names = ROW_BUFFERS
         start, size = 0, 1

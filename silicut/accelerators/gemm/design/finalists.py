@@ -1,4 +1,4 @@
-"""The builds that are predicted best, compiled and timed to the cycle; and others near them, since predictions are not exact.
+"""The builds that are predicted best, compiled and timed to the cycle, and others near them: predictions are not exact.
 
 This is the only part of the design search that compiles. Times depend on sizes and bits alone, so any weights will do.
 """
@@ -39,7 +39,7 @@ Timer = Callable[[Point], Timed]
 
 
 def compiled_time(network: Network, config: GemmConfig, n_lut: Mapping[str, int]) -> Timed:
-    """Return what an integer network takes: with the compiler's splits of filters, or with given ones where these are faster.
+    """Return what an integer network takes: with the compiler's splits of filters, or given ones where these are faster.
 
     Args:
         network: of integers.
