@@ -34,7 +34,7 @@ How much slower than the optimum the best build is that a search found, in perce
 evaluated. *within limits* is the part of the evaluated builds that fit; *first* is after how many evaluations one did.
 """
 
-MILESTONES = ("gap_50", "gap_100", "gap_300")
+MILESTONES = (50, 100, 300)
 
 
 def exact(rows: Iterable[Row]) -> str:
@@ -64,23 +64,26 @@ def _exact_line(row: Row) -> list[str]:
     return [*beginning, f"{cycles:,.0f}", f"{cycles / 1e5:.2f}", proven, f"{float(row['time_s']):.0f}", *counts]
 
 
-def searches(rows: Iterable[Row]) -> Iterator[str]:
+def searches(rows: Iterable[Row], least: dict[tuple[str, ...], float]) -> Iterator[str]:
     """Yield one table for each number of evaluations and grid."""
     rows = sorted(rows, key=lambda row: (int(row["n_allowed"]), row["grid"]))
     for (n_allowed, grid), group in groupby(rows, key=lambda row: (int(row["n_allowed"]), row["grid"])):
-        header = ["network", "part", "solver", "seeds", *(m.replace("gap_", "after ") for m in MILESTONES), "at the end",
-                  "evaluations", "within limits", "first", "seconds"]  # fmt: skip
-        yield SEARCHES.format(n_allowed=n_allowed, grid=grid) + "\n" + markdown(header, list(_lines(group)))
+        header = ["network", "part", "solver", "seeds", *(f"after {n}" for n in MILESTONES), "at the end", "evaluations",
+                  "within limits", "first", "seconds"]  # fmt: skip
+        yield SEARCHES.format(n_allowed=n_allowed, grid=grid) + "\n" + markdown(header, list(_lines(group, least)))
 
 
-def _lines(rows: Iterable[Row]) -> Iterator[list[str]]:
+def _lines(rows: Iterable[Row], least: dict[tuple[str, ...], float]) -> Iterator[list[str]]:
     cases: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         cases.setdefault((row["network"], row["part"], row["solver"]), []).append(row)
-    ordered = sorted(cases.items(), key=lambda case: (case[0][0] != "resnet18", case[0][1], _mean_gap(case[1])))
-    for key, of_case in ordered:
+    for key, of_case in sorted(
+        cases.items(), key=lambda case: (case[0][0] != "resnet18", case[0][1], _mean_cycles(case[1]))
+    ):
+        optimum = least.get((of_case[0]["grid"], *key[:2]))
+        reached = [[row[name] for row in of_case] for name in (*(f"cycles_{n}" for n in MILESTONES), "cycles")]
         yield [
-            *key, str(len(of_case)), *(_gap_text(row[m] for row in of_case) for m in (*MILESTONES, "gap_frac")),
+            *key, str(len(of_case)), *(_gap_text(cycles, optimum) for cycles in reached),
             f"{_mean(of_case, 'n_evaluations'):,.0f}",
             f"{100 * (1 - _mean(of_case, 'n_infeasible') / _mean(of_case, 'n_evaluations')):.0f} %",
             _first_text(row["first_feasible"] for row in of_case), f"{_mean(of_case, 'time_s'):.0f}",
@@ -91,20 +94,21 @@ def _mean(rows: list[Row], name: str) -> float:
     return statistics.fmean(float(row[name]) for row in rows)
 
 
-def _mean_gap(rows: list[Row]) -> float:
-    return statistics.fmean(float(row["gap_frac"]) if row["gap_frac"] else float("inf") for row in rows)
+def _mean_cycles(rows: list[Row]) -> float:
+    return statistics.fmean(float(row["cycles"] or "inf") for row in rows)
 
 
-def _gap_text(gaps: Iterable[str]) -> str:
-    """Return mean and spread of gaps in percent, and how many seeds had nothing within the limits.
+def _gap_text(cycles: list[str], optimum: float | None) -> str:
+    """Return mean and spread in percent above the optimum, and how many seeds had nothing within the limits.
 
     Example:
-        >>> _gap_text(["0.1", "0.3", ""])
+        >>> _gap_text(["110", "130", ""], 100.0)
         '20.0 (10.0 to 30.0), none in 1'
     """
-    given = list(gaps)
-    found = [100 * float(gap) for gap in given if gap]
-    none = f"none in {len(given) - len(found)}" if len(found) < len(given) else ""
+    if optimum is None:
+        return "optimum not known"
+    found = [100 * (float(number) / optimum - 1) for number in cycles if number]
+    none = f"none in {len(cycles) - len(found)}" if len(found) < len(cycles) else ""
     text = f"{statistics.fmean(found):.1f} ({min(found):.1f} to {max(found):.1f})" if found else ""
     return ", ".join(part for part in (text, none) if part)
 
@@ -117,7 +121,9 @@ def _first_text(numbers: Iterable[str]) -> str:
 def main() -> None:
     """Write the README."""
     results = HERE / "results"
-    parts = [HEAD.strip(), exact(read_rows(results / "exact.csv")), *searches(read_rows(results / "searches.csv"))]
+    optima = read_rows(results / "exact.csv")
+    least = {(r["grid"], r["network"], r["part"]): float(r["cycles"]) for r in optima if r["cycles"]}
+    parts = [HEAD.strip(), exact(optima), *searches(read_rows(results / "searches.csv"), least)]
     (HERE / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -21,6 +21,7 @@ import silicut
 
 REPOSITORY = Path(__file__).parents[2]
 REGISTRIES = {
+    "black-box solvers": "search.black_box.BLACK_BOX_SOLVERS",
     "channel rules": "graph.rules.RULES",
     "commands": "cli.app.app",
     "data": "zoo.data.registry.DATA_ENTRIES",
@@ -101,6 +102,20 @@ def solvers() -> str:
     """Return the solvers by name."""
     modules = {name: importlib.import_module(f"silicut.search.{name}") for name in registered("solvers")}
     return table(("solver", "what it does"), [(code(name), first_sentence(module)) for name, module in modules.items()])
+
+
+def black_box() -> str:
+    """Return the searches of spaces by name, with what they need."""
+    needs = {"ddpg": "rl", "evolution": "search", "tpe": "search"}
+    rows = [
+        (
+            code(name),
+            first_sentence(type(solver)),
+            code(f"pip install 'silicut[{needs[name]}]'") if name in needs else "nothing",
+        )
+        for name, solver in registered("black-box solvers").items()
+    ]
+    return table(("solver", "what it does", "needs"), rows)
 
 
 def values() -> str:
@@ -364,6 +379,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "_rooms.md": rooms,
     "_engines.md": engines,
     "_solvers.md": solvers,
+    "_black_box.md": black_box,
     "_values.md": values,
     "_networks.md": networks,
     "_data.md": data,

@@ -117,6 +117,7 @@ def minimise(
     Raises:
         ConfigError: the solver is unknown, the number of evaluations is below 1, or the store holds trials of other
             parameters.
+        BadFile: the store is a file of another kind, or nothing can be reached at its URL.
         ToolMissing: the solver or the store needs a package that is not installed (extras "search" and "rl").
     """
     chosen = _chosen(solver, n_evaluations)

@@ -30,19 +30,31 @@ def opened(storage: str | Path) -> Any:
     """Return the Optuna storage of a file (a journal) or of a URL.
 
     Raises:
-        BadFile: the file is no journal of trials.
+        BadFile: the file is no journal of trials or damaged, or nothing can be reached at the URL.
     """
-    storages = imported_optuna().storages
     place = str(storage)
-    if place.startswith("redis"):
-        return storages.JournalStorage(storages.journal.JournalRedisBackend(place))
     if "://" in place:
-        return storages.RDBStorage(place)
+        return _at_url(place)
     path = Path(place)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not _begins_a_journal(path):
-        raise BadFile(f"{place} is no journal of trials; give another file")
-    return storages.JournalStorage(storages.journal.JournalFileBackend(place, _lock_of(place)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not _begins_a_journal(path):
+            raise BadFile(f"{place} is no journal of trials; give another file")
+        journals = imported_optuna().storages.journal
+        return journals.JournalStorage(journals.JournalFileBackend(place, _lock_of(place)))
+    except (OSError, ValueError, KeyError) as error:
+        raise BadFile(f"{place} cannot be used as a journal of trials ({error}); give another file") from None
+
+
+def _at_url(url: str) -> Any:
+    storages = imported_optuna().storages
+    try:
+        if url.startswith("redis"):
+            return storages.JournalStorage(storages.journal.JournalRedisBackend(url))
+        return storages.RDBStorage(url)
+    except Exception as error:  # whatever the driver of a database raises
+        scheme = url.partition("://")[0]  # the rest may hold a password
+        raise BadFile(f"no trials can be stored at the given {scheme} URL ({error}); check it and its driver") from None
 
 
 def _begins_a_journal(path: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class TrialStore:
 
     Raises:
         ConfigError: the storage holds a study of this name whose parameters are others.
+        BadFile: the file is no journal of trials, or nothing can be reached at the URL.
         ToolMissing: Optuna is not installed (extra "search").
     """
 
@@ -113,13 +115,15 @@ class TrialStore:
         except BaseException:
             self._fail(number)
             raise
-        trial = imported_optuna().trial.Trial(self._study, trial_id)
-        trial.set_constraint(_LIMITS, outcome.violation)
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 6))
-        trial.set_user_attr("reasons", list(outcome.reasons))
-        trial.set_user_attr("details", dict(outcome.details))
-        self._study.tell(number, float(outcome.cost), skip_if_finished=True)
         self._known[self._space.key(point)] = outcome
+        optuna = imported_optuna()
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # a process elsewhere has lost patience with this one
+            trial = optuna.trial.Trial(self._study, trial_id)
+            trial.set_constraint(_LIMITS, outcome.violation)
+            trial.set_user_attr("seconds", round(time.monotonic() - started, 6))
+            trial.set_user_attr("reasons", list(outcome.reasons))
+            trial.set_user_attr("details", dict(outcome.details))
+            self._study.tell(number, float(outcome.cost), skip_if_finished=True)
         return outcome
 
     def _trials(self, is_complete: bool) -> list[FrozenTrial]:
@@ -145,11 +149,12 @@ class TrialStore:
     def _check_space(self, storage: str | Path) -> None:
         parameters = [[parameter.name, list(parameter.levels)] for parameter in self._space.parameters]
         stored = self._study.user_attrs.get("parameters")
-        if stored is None:
+        if stored is None and not self._study.get_trials(deepcopy=False):
             self._study.set_user_attr("parameters", parameters)
         elif stored != parameters:
             raise ConfigError(
-                f"{storage} holds trials of {self._study.study_name!r} over other parameters or levels; give another storage"
+                f"{storage} must hold trials of {self._study.study_name!r} over these parameters and levels, not over "
+                "others; give another storage"
             )
 
 

@@ -76,6 +76,7 @@ def test_lists_hold_everything_that_is_registered():
     listed = {
         "_engines.md": registries.registered("engines"),
         "_solvers.md": registries.registered("solvers"),
+        "_black_box.md": registries.registered("black-box solvers"),
         "_values.md": registries.registered("values"),
         "_networks.md": [entry.name for entry in registries.registered("networks")],
         "_data.md": [entry.name for entry in registries.registered("data")],
@@ -86,7 +87,7 @@ def test_lists_hold_everything_that_is_registered():
     for name, expected in listed.items():
         text = registries.PAGES[name]()
         assert all(re.search(rf"`{re.escape(each)}\b", text) for each in expected), name
-    for name in ("_engines.md", "_solvers.md", "_values.md"):
+    for name in ("_engines.md", "_solvers.md", "_black_box.md", "_values.md"):
         rows = [line for line in registries.PAGES[name]().splitlines()[2:] if line]
         assert all(re.fullmatch(r"\S+ .+\.", row.strip("| ").split(" | ")[1]) for row in rows), f"{name}: no sentence"
 

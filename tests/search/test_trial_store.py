@@ -71,10 +71,10 @@ def complete_keys(store):
 
 def test_five_kills_lose_no_evaluation_and_repeat_none(tmp_path):
     store, log, chance = tmp_path / "trials.log", tmp_path / "calls.log", random.Random(0)
-    n_evaluations, done_before = 90, []
+    n_evaluations, done_before = 75, []
     for number in range(5):
         process = begun(store, log, "annealing", 4, n_evaluations, 0.002)
-        while len(noted(log, "end")) < 14 * (number + 1):
+        while len(noted(log, "end")) < 12 * (number + 1):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.05))
@@ -87,7 +87,7 @@ def test_five_kills_lose_no_evaluation_and_repeat_none(tmp_path):
     point, curve, n, n_known = finished(begun(store, log, "annealing", 4, n_evaluations, 0.002))
     begins = Counter(key for _, key in noted(log, "begin"))
     assert n == n_evaluations == len(begins)
-    assert n_known >= len(done_before) >= 65
+    assert n_known >= len(done_before) >= 55
     assert sum(begins.values()) <= n_evaluations + 5
     last_process = noted(log, "begin")[-1][0]
     assert not {key for pid, key in noted(log, "begin") if pid == last_process} & set(done_before)
@@ -99,7 +99,7 @@ def test_five_kills_lose_no_evaluation_and_repeat_none(tmp_path):
 @pytest.mark.parametrize(("solvers", "seeds"), [(("annealing", "annealing"), (1, 1)), (("tabu", "random"), (1, 2))])
 def test_two_processes_on_one_storage_repeat_nothing(tmp_path, solvers, seeds):
     store, log = tmp_path / "trials.log", tmp_path / "calls.log"
-    runs = [ready(store, log, solver, seed, 60, 0.01) for solver, seed in zip(solvers, seeds, strict=True)]
+    runs = [ready(store, log, solver, seed, 45, 0.005) for solver, seed in zip(solvers, seeds, strict=True)]
     for run in runs:
         start(run)
     found = [finished(run) for run in runs]
@@ -108,7 +108,7 @@ def test_two_processes_on_one_storage_repeat_nothing(tmp_path, solvers, seeds):
     assert len(begins) == sum(n - n_known for *_, n, n_known in found)
     assert len({pid for pid, _ in noted(log, "begin")}) >= len(set(seeds))  # the same search twice may wait all the time
     for solver, seed, (point, curve, *_) in zip(solvers, seeds, found, strict=True):
-        alone = minimise(arrays(), solver, 60, seed)
+        alone = minimise(arrays(), solver, 45, seed)
         assert [point, curve] == [list(alone.best.point.values()), [list(step) for step in alone.curve]]
 
 
@@ -230,10 +230,50 @@ def test_names_of_workers():
 def test_other_parameters_under_the_same_name_are_refused(tmp_path):
     path = tmp_path / "trials.log"
     TrialStore(path, "n", arrays().space)
-    message = f"{path} holds trials of 'n' over other parameters or levels; give another storage"
+    message = f"{path} must hold trials of 'n' over these parameters and levels, not over others; give another storage"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         TrialStore(path, "n", Space((Parameter("rows", (1, 2)),)))
     TrialStore(path, "another name", Space((Parameter("rows", (1, 2)),)))
+
+
+def test_a_study_that_others_made_is_refused(tmp_path):
+    path = tmp_path / "trials.log"
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    study = optuna.create_study(study_name="n", storage=optuna.storages.JournalStorage(backend))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(ConfigError, match="must hold trials of 'n' over these parameters and levels, not over others"):
+        TrialStore(path, "n", arrays().space)
+
+
+def test_a_process_that_others_took_for_dead_keeps_what_it_found(tmp_path):
+    store = TrialStore(tmp_path / "trials.log", "n", arrays().space)
+
+    def slow(point):
+        other = TrialStore(tmp_path / "trials.log", "n", arrays().space)
+        other._fail(other._trials(is_complete=False)[0].number)
+        return arrays().evaluate(point)
+
+    assert store.evaluated(POINT, slow, {}).outcome == arrays().evaluate(POINT)
+    assert store.evaluated(POINT, slow, {}).is_known
+    assert [trial.state.name for trial in store._study.trials] == ["FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("{folder}", "{folder} cannot be used as a journal of trials"),
+        ("{folder}/damaged.log", "{folder}/damaged.log cannot be used as a journal of trials"),
+        ("nodatabase://user:secret@host/db", "no trials can be stored at the given nodatabase URL"),
+        ("sqlite:////nowhere/at/all.db", "no trials can be stored at the given sqlite URL"),
+    ],
+)
+def test_what_cannot_be_opened_is_named_in_a_sentence(tmp_path, storage, message):
+    minimise(arrays(), "random", 2, store=tmp_path / "damaged.log")
+    lines = (tmp_path / "damaged.log").read_text().splitlines()
+    (tmp_path / "damaged.log").write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]) + "\n")
+    with pytest.raises(BadFile, match="^" + re.escape(message.format(folder=tmp_path))) as caught:
+        TrialStore(storage.format(folder=tmp_path), "n", arrays().space)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["not a journal\n", "one line without an end", '{"op": 1}\n', "{}"])
