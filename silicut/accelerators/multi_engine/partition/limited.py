@@ -79,7 +79,7 @@ def keeps_memory(problem: PartitionProblem, partition: Partition, epoch: int) ->
     """Tell whether a partition keeps the limits of blocks and bytes at an epoch, in the best tiles."""
     limits = problem.limits
     use = least_traffic(problem, partition, limits.n_bram18)
-    moves_in_time = limits.bytes_per_cycle is None or use.n_bytes <= limits.bytes_per_cycle * epoch
+    moves_in_time = use.least_cycles(limits.bytes_per_cycle) <= epoch
     return moves_in_time and (limits.n_bram18 is None or use.n_bram18 <= limits.n_bram18)
 
 
@@ -161,12 +161,9 @@ class LimitedRuns:
 
     def epoch_of(self, partition: Partition) -> int:
         """Return the least epoch for which a partition keeps the limits: bytes may need more cycles than products do."""
-        epoch = self._problem.epoch_cycles(partition)
-        per_cycle = self._problem.limits.bytes_per_cycle
-        if per_cycle is None:
-            return epoch
-        use = least_traffic(self._problem, partition, self._problem.limits.n_bram18)
-        return max(epoch, int(np.ceil(use.n_bytes / per_cycle)))
+        limits = self._problem.limits
+        use = least_traffic(self._problem, partition, limits.n_bram18)
+        return max(self._problem.epoch_cycles(partition), use.least_cycles(limits.bytes_per_cycle))
 
     def test(self, epoch: int) -> Tested:
         """Return whether an epoch is kept, refuted, or neither could be shown."""
