@@ -84,6 +84,12 @@ def key_of(row: Row) -> Key:
     return row["network"], row["precision"], row["part"]
 
 
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    """Return rows in the order of `LISTED`, whenever they were made."""
+    places = {key: place for place, key in enumerate(LISTED)}
+    return sorted(rows, key=lambda row: places[key_of(row)])
+
+
 def number(text: str | float) -> str:
     """Return cycles with separators; "-" where there are none."""
     return "-" if text == "" else f"{round(float(text)):,}"
@@ -128,7 +134,7 @@ def engines() -> str:
     lines = [
         [*key_of(r), r["engines"].replace("<", "&lt;").replace(">x", "&gt; x "), number(r["n_dsps"]), number(r["n_bram18"]),
          f"{float(r['gb_per_s']):.1f}", f"{float(r['seconds']):.2f}"]
-        for r in read_rows(HERE / "results" / "exact.csv")
+        for r in _in_order(read_rows(HERE / "results" / "exact.csv"))
         if r["solver"] == "runs"
     ]  # fmt: skip
     return markdown(header, lines)
@@ -141,7 +147,7 @@ def system(rows: Iterable[Row]) -> str:
         "slowest engine: at work + waiting for memory", "stages", "latency, epochs",
         "follows: simulated", "stages", "latency, epochs",
     ]  # fmt: skip
-    found = {(*key_of(r), r["memory"], r["follows"]): r for r in rows}
+    found = {(*key_of(r), r["memory"], r["follows"]): r for r in _in_order(rows)}
     return markdown(header, [_system_line(r, found[*key[:4], "True"]) for key, r in found.items() if key[4] == "False"])
 
 
@@ -161,7 +167,7 @@ def limits(rows: Iterable[Row]) -> str:
         "network", "precision", "part", "memory", "runs", "bound", "gap", "BRAM18", "bytes a cycle", "seconds",
         "annealing", "tabu",
     ]  # fmt: skip
-    found = {(*key_of(r), r["memory"], r["solver"]): r for r in rows}
+    found = {(*key_of(r), r["memory"], r["solver"]): r for r in _in_order(rows)}
     return markdown(header, list(_limit_lines(found)))
 
 

@@ -26,6 +26,7 @@ _TOLERANCE = 1e-9
 _N_LABELS = 200
 _NEAR = 1.25
 _NEVER = 2**62
+_N_BOUNDS = 32  # into so many parts the epochs are cut where a proof is looked for
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Tested:
 
 
 def limited_partition(problem: PartitionProblem) -> LimitedPartition:
-    """Return the best partition found under all limits, and a bound for all partitions into runs; both to a thousandth."""
+    """Return the best partition found under all limits, and a bound for all partitions into runs."""
     free = exact_partition(problem)
     if not problem.limits.bounds_memory or keeps_memory(problem, free.partition, free.epoch_cycles):
         return LimitedPartition(free.partition, free.epoch_cycles, free.epoch_cycles, free.order, free.n_epochs)
@@ -87,6 +88,8 @@ def _of_order(runs: LimitedRuns, name: str, known: int | None) -> LimitedPartiti
     """Return what an order gives that is better, by more than a thousandth, than a known epoch."""
     test = functools.cache(runs.test)
     lowest, slowest = runs.range
+    if known is None and test(slowest).is_refuted:
+        return LimitedPartition(None, None, slowest + 1, "", 1)
     step = max(1, lowest // 1000)
     last = slowest if known is None else known - step
     low, high = lowest - 1, min(lowest, last) if known is None else last
@@ -94,7 +97,8 @@ def _of_order(runs: LimitedRuns, name: str, known: int | None) -> LimitedPartiti
         low, high = high, min(last, high + high // 4 + 1)
     refuted = high
     if not test(high).is_refuted:
-        refuted, _ = _narrowed(lambda epoch: test(epoch).is_refuted, lowest - 1, high, step)
+        coarse = max(step, (high - lowest) // _N_BOUNDS)
+        refuted, _ = _narrowed(lambda epoch: test(epoch).is_refuted, lowest - 1, high, coarse)
     _, high = _narrowed(lambda epoch: test(epoch).partition is None, max(low, refuted), high, step)
     partition, n_epochs = test(high).partition, test.cache_info().misses
     if partition is None:
