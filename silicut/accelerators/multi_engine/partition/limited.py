@@ -10,6 +10,7 @@ epoch with a proof and the least one that is kept lies what remains open; both a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,12 +22,12 @@ from silicut.accelerators.multi_engine.partition.memory import least_traffic
 from silicut.accelerators.multi_engine.partition.orders import Order, layer_orders
 from silicut.accelerators.multi_engine.partition.problem import Engine, Partition, PartitionProblem
 
-_N_ROUNDS = 25
+_N_ROUNDS = 25  # of prices for one epoch
 _TOLERANCE = 1e-9
-_N_LABELS = 200
-_NEAR = 1.25
+_NEAR = 1.25  # runs whose cheapest engines exceed limits by less are filled otherwise
+_N_LABELS = 200  # of the most promising sums while runs are filled
+_N_BOUNDS = 32  # parts into which epochs are cut where a proof is looked for
 _NEVER = 2**62
-_N_BOUNDS = 32  # into so many parts the epochs are cut where a proof is looked for
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,11 @@ class LimitedRuns:
 
     @property
     def range(self) -> tuple[int, int]:
-        """Epochs that the search lies between: the least one with slices alone limited, and that of the smallest engine."""
+        """Epochs that the search lies between: the least with slices alone limited, and one in which anything is done."""
         least, _ = Runs(self._problem, self._order).least_epoch()
         assert least is not None  # some engine is always possible
-        return least, int(self._cycles[-1, 0, 0])
+        slowest, per_cycle = int(self._cycles[-1, 0, 0]), self._problem.limits.bytes_per_cycle
+        return least, slowest if per_cycle is None else max(slowest, math.ceil(self._bytes[-1].max() / per_cycle))
 
     def epoch_of(self, partition: Partition) -> int:
         """Return the least epoch for which a partition keeps the limits: bytes may need more cycles than products do."""
