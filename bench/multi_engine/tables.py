@@ -59,7 +59,8 @@ SYSTEM = """## Computed and simulated
 
 The partitions of `runs` above as systems on one memory: of any bandwidth, of the board's (12.8 and 29.8 GB/s: 128 and
 298 bytes a cycle), and of a quarter of it. Tiles move least for 80 % of the blocks. `computed` is the larger of the
-busiest engine's cycles and all bytes over the bandwidth; the simulated epoch is the mean of eight. Memory is shared
+busiest engine's cycles and all bytes over the bandwidth; the simulated epoch is the mean of the last four of at
+most 24. Memory is shared
 equally, at every moment, by the ports that have something to move (each engine has one to read and one to write); a
 transfer ends with the cycle in which its last byte moves.
 
