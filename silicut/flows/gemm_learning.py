@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.flows.bit_choices import BITS_PREFIX
-from silicut.flows.gemm_costs import Timed
+from silicut.flows.gemm_corrections import Timed
 from silicut.search import Table
 from silicut.targets.profile import LayerCost, Profile
 

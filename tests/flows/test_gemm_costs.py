@@ -14,7 +14,8 @@ from silicut.compress import Restrictions, log_energy, removed_by
 from silicut.compress.quantisation import find_sites, quantisable
 from silicut.flows.bit_choices import BitChoices
 from silicut.flows.decisions import Decisions, Loss
-from silicut.flows.gemm_costs import CHANNEL_STEP, GemmProfiler, Timed, candidate_widths
+from silicut.flows.gemm_corrections import Timed
+from silicut.flows.gemm_costs import CHANNEL_STEP, GemmProfiler, candidate_widths
 from silicut.flows.gemm_learning import learned
 from silicut.flows.gemm_target import GemmTarget
 from silicut.flows.planning import Planner
