@@ -73,6 +73,7 @@ from silicut.training import (
 from silicut.training.modes import device_of
 
 PLAN, VALUES_STEP, MEASUREMENT, DEPLOYMENT = "plan", "values", "measured", "deployed"
+LOSSES_OF_BITS = "losses-of-bits.json"
 DENSE_FILE = "dense.onnx"  # of runs for a device elsewhere: what the pruned network is to be compared with there
 _CALIBRATION_IMAGES = 2000
 _AGREEMENT_IMAGES = 64
@@ -356,12 +357,14 @@ class Run:
         if decider is None:
             return NOTHING_ELSE
 
-        def measured() -> Sensitivity:
-            assert self._task.data is not None
-            images = sensitivity_images(self._task.data)
-            return from_first(lambda: decider.sensitivity(network, images, self._progress))
-
-        return decider.decisions(network, self._record("losses of bits", Sensitivity, measured))
+        path = None if self._folder is None else self._folder.shared(LOSSES_OF_BITS)
+        if path is not None and path.exists():
+            return decider.decisions(network, Sensitivity.load(path))
+        assert self._task.data is not None
+        lost = decider.sensitivity(network, sensitivity_images(self._task.data), self._progress)
+        if path is not None:
+            lost.save(path)
+        return decider.decisions(network, lost)
 
     @property
     def _decides_bits(self) -> bool:
