@@ -241,7 +241,8 @@ class GemmProfiler:
         """Remember what the layers of a network take in truth."""
         works = [work for work in self._left(levels) if work.name in found.layers]
         for work, modelled in zip(works, self._modelled(works), strict=True):
-            self._corrections.add(self._layers[work.name].shape.key, work, found.layers[work.name] / max(modelled, 1.0))
+            if modelled > 0:
+                self._corrections.add(self._layers[work.name].shape.key, work, found.layers[work.name] / modelled)
 
     def _left(self, levels: Levels) -> list[LayerWork]:
         """Return the layers of the network at some levels."""
