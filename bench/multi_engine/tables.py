@@ -46,7 +46,7 @@ Made by `python bench/multi_engine/run.py` (resumable; `--quick` takes minutes) 
 bench/multi_engine/tables.py`. 80 % of the slices and blocks of two parts (their figures are recalled), a clock that is
 *assumed* to be 100 MHz, one image a time. The networks are those of the papers
 (`silicut/accelerators/multi_engine/published_layers.py`), convolutions alone. Numbers are cycles between two images,
-*modelled* where nothing else is said.
+*modelled* where nothing else is said. Cases that a table lacks, and "-", were not run.
 
 ## Slices alone limited
 
@@ -149,17 +149,25 @@ def system(rows: Iterable[Row]) -> str:
         "follows: simulated", "stages", "latency, epochs",
     ]  # fmt: skip
     found = {(*key_of(r), r["memory"], r["follows"]): r for r in _in_order(rows)}
-    return markdown(header, [_system_line(r, found[*key[:4], "True"]) for key, r in found.items() if key[4] == "False"])
+    return markdown(
+        header, [_system_line(r, found.get((*key[:4], "True"))) for key, r in found.items() if key[4] == "False"]
+    )
 
 
-def _system_line(apart: Row, follows: Row) -> list[str]:
+def _system_line(apart: Row, follows: Row | None) -> list[str]:
     gap = "equal" if apart["is_equal"] == "True" else f"{100 * float(apart['gap_frac']):+.3f} %"
     return [
         *key_of(apart), apart["memory"], number(apart["computed_cycles"]), number(apart["simulated_cycles"]), gap,
         f"{number(apart['slowest_computes'])} + {number(apart['slowest_waits_for_memory'])}", apart["n_stages"],
-        f"{float(apart['latency_epochs']):.2f}", number(follows["simulated_cycles"]), follows["n_stages"],
-        f"{float(follows['latency_epochs']):.2f}",
+        f"{float(apart['latency_epochs']):.2f}", *_following(follows),
     ]  # fmt: skip
+
+
+def _following(row: Row | None) -> tuple[str, str, str]:
+    """Return epoch, stages and latency where layers follow in the same round; "-" where that was not run."""
+    if row is None:
+        return "-", "-", "-"
+    return number(row["simulated_cycles"]), row["n_stages"], f"{float(row['latency_epochs']):.2f}"
 
 
 def limits(rows: Iterable[Row]) -> str:
