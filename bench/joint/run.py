@@ -1,6 +1,6 @@
 """Widths, bits, or both: what keeps most of a network at the same number of cycles of an accelerator?
 
-    python bench/joint/run.py --cifar10 DIR [--budgets 50 35] [--only model trained] [--epochs N] [--quick]
+    python bench/joint/run.py --cifar10 DIR [--budgets 50 30] [--only model trained] [--epochs N] [--quick]
 
 ResNet-20 on the build n3h of the GEMM accelerator. The whole is its time with weights and activations of 8 bits; each arm
 gets the same part of it and makes the best of one kind of decision:
@@ -40,13 +40,13 @@ from silicut.flows.gemm_target import GemmTarget
 from silicut.flows.quantise import QuantiseOptions
 from silicut.flows.run_folder import RunFolder
 from silicut.graph.counting import n_macs
-from silicut.records import Journal
+from silicut.records import DoesNotFit, Journal
 from silicut.training import RECOVERY, Recipe, TrainingData
 from silicut.zoo import open_data
 
 HERE = Path(__file__).parent
 NETWORK, TARGET, BUILD, VALUE = "resnet20", "gemm@xc7z020", "n3h", "sensitivity"
-BUDGETS = (50, 35)
+BUDGETS = (50, 30)
 ARMS = {"widths": ("8/8", ()), "bits": ("joint", ("*",)), "both": ("joint", ())}
 """Each arm: its bits, and the layers whose channels all stay."""
 EPOCHS = 4
@@ -117,10 +117,15 @@ def _epochs(recipe: Recipe, epochs: int) -> Recipe:
 
 def model(study: Study, budget: int) -> None:
     """Say what each arm is predicted to lose at a budget, and what its plan simulates."""
-    table = study.table("model", ("budget", "arm"))
+    table, refused = study.table("model", ("budget", "arm")), study.table("unreachable", ("budget", "arm"))
     for arm in ARMS:
-        if not table.has(budget=budget, arm=arm):
-            table.add(budget=budget, arm=arm, **_planned(study.run(arm, budget, is_trained=False)))
+        key = {"budget": budget, "arm": arm}
+        if table.has(**key) or refused.has(**key):
+            continue
+        try:
+            table.add(**key, **_planned(study.run(arm, budget, is_trained=False)))
+        except DoesNotFit as reason:
+            refused.add(**key, sentence=str(reason))
 
 
 def _planned(result: Pruned) -> dict[str, Any]:
@@ -150,14 +155,15 @@ def _planned(result: Pruned) -> dict[str, Any]:
 def trained(study: Study, budget: int) -> None:
     """Train each arm's plan at a budget, and compare both with one kind of decision with the one with two."""
     table, right = study.table("trained", ("budget", "arm", "epochs")), {}
-    for arm in ARMS:
+    refused = study.table("unreachable", ("budget", "arm"))
+    for arm in (arm for arm in ARMS if not refused.has(budget=budget, arm=arm)):
         key = {"budget": budget, "arm": arm, "epochs": study.epochs}
         if not table.has(**key):
             result = study.run(arm, budget, is_trained=True)
             table.add(**key, **_counted(result))
         right[arm] = _right_images(study, arm, budget)
     pairs = study.table("pairs", ("budget", "a", "b", "epochs"))
-    for arm in ("widths", "bits"):
+    for arm in (arm for arm in right if arm != "both" and "both" in right):
         key = {"budget": budget, "a": "both", "b": arm, "epochs": study.epochs}
         if not pairs.has(**key):
             gained, lost = (int((x & ~y).sum()) for x, y in ((right["both"], right[arm]), (right[arm], right["both"])))

@@ -45,7 +45,7 @@ def main() -> None:
     """Write the README."""
     parts = [HEAD]
     if rows := read_rows(RESULTS / "model.csv"):
-        parts += [MODEL, _model(rows)]
+        parts += [MODEL, _model(rows), *_unreachable(read_rows(RESULTS / "unreachable.csv"))]
     if rows := read_rows(RESULTS / "trained.csv"):
         parts += [TRAINED, _trained(rows), _pairs(read_rows(RESULTS / "pairs.csv"))]
     (HERE / "README.md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
@@ -69,6 +69,10 @@ def _model(rows: list[dict[str, str]]) -> str:
         for row in rows
     ]
     return markdown(header, lines) + "\n"
+
+
+def _unreachable(rows: list[dict[str, str]]) -> list[str]:
+    return [f"{row['budget']} %, {NAMES[row['arm']]}: {row['sentence']}.\n" for row in rows]
 
 
 def _trained(rows: list[dict[str, str]]) -> str:

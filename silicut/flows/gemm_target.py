@@ -119,7 +119,7 @@ class GemmTarget:
     @property
     def max_rounds(self) -> int:
         """Many: to compile takes less than a second, and times are exact."""
-        return 12
+        return 16
 
     @property
     def bit_decider(self) -> GemmTarget | None:

@@ -243,9 +243,16 @@ class _Rounds:
             best = max(within, key=lambda trial: trial.round.value)
             better = self._cheapest_better(best)
             step = None if better is None else self._latencies.predicted_frac(better.costs)
-            if step is not None and step * best.round.ratio / self._predicted(best.round) <= self._limit:
+            correction = best.round.ratio / self._predicted(best.round)
+            if step is not None and step * correction <= self._limit * (1 + self._doubt):
                 solution = self._verifier.solve(self._latencies, step)
         return None if solution.levels in known else solution
+
+    @property
+    def _doubt(self) -> float:
+        """How far above the budget a plan may be predicted and yet be tried: where plans teach, one more costs little."""
+        errors = [target.profile.validation.max_error_frac for target in self._latencies.targets]
+        return max(errors) if self._has_learned else 0.0
 
     def _least(self) -> float:
         """Return the predicted latency of the cheapest plan, as a fraction of the dense one."""
