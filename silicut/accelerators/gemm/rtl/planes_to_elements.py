@@ -12,6 +12,7 @@ from silicut.accelerators.gemm.config import GRANULE
 from silicut.accelerators.gemm.rtl.stages import wired
 
 MAX_BITS = 8
+_ALL = (1 << MAX_BITS) - 1
 
 
 class PlanesToElements(wiring.Component):
@@ -37,27 +38,27 @@ class PlanesToElements(wiring.Component):
         super().__init__({**inputs, "is_done": Out(1), "elements": Out(data.ArrayLayout(MAX_BITS, GRANULE))})
 
     def elaborate(self, platform: Any) -> Module:
-        """Put word behind word; a plane fills all planes above it with its sign, which the next ones overwrite."""
+        """Put bit behind bit; a bit fills all above it with the sign, which the next ones overwrite."""
         m = Module()
-        planes = [Signal(GRANULE, reset_less=True) for _ in range(MAX_BITS)]
-        number = Signal(range(MAX_BITS))
-        so_far, at = planes, number
+        elements, held = ([Signal(MAX_BITS, reset_less=True) for _ in range(GRANULE)] for _ in range(2))
+        plane = Signal(range(MAX_BITS))
+        so_far, at = elements, plane
         m.d.sync += self.is_done.eq(0)
-        for i in range(self._n_words):
+        for i, word in enumerate(self.words):
             is_valid = wired(m, self.n_valid > i)
-            so_far = [wired(m, Mux(is_valid, self._plane(p, at, self.words[i], old), old)) for p, old in enumerate(so_far)]
+            below = wired(m, ((1 << at) - 1)[:MAX_BITS])
+            own = Mux(self.is_signed, ~below, (1 << at)[:MAX_BITS])
+            kept, filled = wired(m, Mux(is_valid, below, _ALL)), wired(m, Mux(is_valid, own, 0))
+            bits = [bit.replicate(MAX_BITS) & filled for bit in word]
+            so_far = [wired(m, (old & kept) | bit) for old, bit in zip(so_far, bits, strict=True)]
             is_last = wired(m, is_valid & (at + 1 == self.bits))
             with m.If(is_last):
-                m.d.sync += [self.is_done.eq(1), *(self._taken(so_far))]
-            at = wired(m, Mux(is_last, 0, at + is_valid)[: len(number)])
-        m.d.sync += [plane.eq(new) for plane, new in zip(planes, so_far, strict=True)]
-        m.d.sync += number.eq(at)
+                m.d.sync += [self.is_done.eq(1), *_moved(held, so_far)]
+            at = wired(m, Mux(is_last, 0, at + is_valid)[: len(plane)])
+        m.d.sync += [plane.eq(at), *_moved(elements, so_far)]
+        m.d.comb += self.elements.eq(Cat(held))
         return m
 
-    def _plane(self, plane: int, at: Any, word: Any, old: Any) -> Any:
-        """Return what a plane becomes when a word comes for plane `at`."""
-        above = word & self.is_signed.replicate(GRANULE)
-        return Mux(at == plane, word, Mux(at < plane, above, old))
 
-    def _taken(self, planes: list[Any]) -> list[Any]:
-        return [self.elements[k].eq(Cat(plane[k] for plane in planes)) for k in range(GRANULE)]
+def _moved(registers: list[Any], values: list[Any]) -> list[Any]:
+    return [register.eq(value) for register, value in zip(registers, values, strict=True)]
