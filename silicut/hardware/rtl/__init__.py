@@ -12,8 +12,9 @@ if find_spec("amaranth") is None:
 
 from silicut.hardware.rtl.assembly import SideBySide
 from silicut.hardware.rtl.build import Model, compile_model
-from silicut.hardware.rtl.drivers import Sink, Source, Stalls
+from silicut.hardware.rtl.drivers import MemoryDriver, MemoryTiming, Sink, Source, Stalls
 from silicut.hardware.rtl.event_simulator import event_simulator
+from silicut.hardware.rtl.memory_port import MemoryPort
 from silicut.hardware.rtl.ports import Port, ports_of
 from silicut.hardware.rtl.rtlil import deduplicated, rtlil_text
 from silicut.hardware.rtl.simulation import Simulation
@@ -21,6 +22,9 @@ from silicut.hardware.rtl.tools import has_tools
 from silicut.hardware.rtl.verilog import verilog_text
 
 __all__ = [
+    "MemoryDriver",
+    "MemoryPort",
+    "MemoryTiming",
     "Model",
     "Port",
     "SideBySide",

@@ -6,7 +6,7 @@ They run inside the compiled model, so that millions of cycles cost no call of P
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,26 @@ class Stalls:
         return cls(np.repeat(np.array([0, 1], np.uint8), [n_running, n_stalled]))
 
 
+class Running(NamedTuple):
+    """A driver in a running model.
+
+    Attributes:
+        library: that the model was built into.
+        model: its address there.
+        number: of the driver.
+        owner: the simulation, which must live as long as its drivers are asked.
+    """
+
+    library: Any
+    model: Any
+    number: int
+    owner: object
+
+
 class _Driver:
-    def __init__(self, library: Any, model: Any, number: int) -> None:
-        self._library, self._model, self._number = library, model, number
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._library, self._model, self._number, _ = running
 
     @property
     def n_exchanged(self) -> int:
@@ -60,8 +77,8 @@ class Source(_Driver):
 class Sink(_Driver):
     """Takes payloads, and checks that what is offered stays until it is taken."""
 
-    def __init__(self, library: Any, model: Any, number: int, payload: Port) -> None:
-        super().__init__(library, model, number)
+    def __init__(self, running: Running, payload: Port) -> None:
+        super().__init__(running)
         self._payload = payload
 
     @property
@@ -77,3 +94,54 @@ class Sink(_Driver):
         chunks = np.zeros((self.n_exchanged, self._payload.n_chunks), np.uint32)
         self._library.silicut_taken(self._model, self._number, chunks.ctypes.data)
         return self._payload.from_chunks(chunks)
+
+
+MEMORY_PORTS = (
+    *("araddr", "arlen", "arvalid", "arready", "rdata", "rlast", "rvalid", "rready"),
+    *("awaddr", "awlen", "awvalid", "awready", "wdata", "wlast", "wvalid", "wready", "bvalid", "bready"),
+)
+"""The members of a memory port, in the order in which the driver takes them."""
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """How a memory answers. One beat moves in a cycle, of a read or of a write.
+
+    Attributes:
+        latency_cycles: from the cycle in which the address of a read is taken to its first beat, at least 1.
+        refresh_every: beats after which the memory pauses; 0 for never.
+        refresh_cycles: length of a pause.
+        address_stalls: when it takes no addresses.
+        data_stalls: when it offers and takes no beats.
+    """
+
+    latency_cycles: int = 1
+    refresh_every: int = 0
+    refresh_cycles: int = 0
+    address_stalls: Stalls = field(default_factory=Stalls)
+    data_stalls: Stalls = field(default_factory=Stalls)
+
+
+class MemoryDriver(_Driver):
+    """A memory at a `MemoryPort`; its cycles are those of beats.
+
+    Attributes:
+        words: array of uint64, its content at any time.
+    """
+
+    def __init__(self, running: Running, words: NDArray[np.uint64]) -> None:
+        super().__init__(running)
+        self.words = words
+
+    def check(self) -> None:
+        """Check that the master has kept the rules of the port so far.
+
+        Raises:
+            NumericMismatch: an offer changed before it was taken, a burst lay outside of the memory, off its beats or across
+                4 KiB, or the last beat of a write was marked wrongly.
+        """
+        broken = self._library.silicut_broken(self._model, self._number)
+        if broken >= 0:
+            raise NumericMismatch(
+                f"the master of a memory must keep the rules of its port, not break them in cycle {broken}"
+            )

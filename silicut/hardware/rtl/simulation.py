@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from silicut.hardware.rtl.drivers import Sink, Source, Stalls
+from silicut.hardware.rtl.drivers import MEMORY_PORTS, MemoryDriver, MemoryTiming, Running, Sink, Source, Stalls
 from silicut.hardware.rtl.ports import Port
 
 _RESET = Port("rst", True, 1)
@@ -33,6 +33,7 @@ class Simulation:
         self._library = _loaded(library)
         self._model = self._library.silicut_new()
         weakref.finalize(self, self._library.silicut_delete, self._model)
+        self._memories: list[NDArray[np.uint64]] = []  # the model writes into them
         self._ports = {port.name: port for port in (*ports, _RESET)}
         self._numbers = {name: self._library.silicut_port(self._model, name.encode()) for name in self._ports}
         lacking = [port.name for port in ports if self._numbers[port.name] < 0]
@@ -109,7 +110,7 @@ class Simulation:
         driver = self._library.silicut_source(
             self._model, _pointer(numbers), _pointer(chunks), size, _pointer(pattern), len(pattern)
         )
-        return Source(self._library, self._model, driver)
+        return Source(self._running(driver))
 
     def sink(self, stream: str, stalls: Stalls | None = None) -> Sink:
         """Return a driver that takes what an output stream offers from now on.
@@ -121,7 +122,33 @@ class Simulation:
         payload, numbers = self._stream(stream, is_input=False)
         pattern = (stalls or Stalls()).pattern
         driver = self._library.silicut_sink(self._model, _pointer(numbers), _pointer(pattern), len(pattern))
-        return Sink(self._library, self._model, driver, payload)
+        return Sink(self._running(driver), payload)
+
+    def memory(self, port: str, words: NDArray[np.uint64], timing: MemoryTiming | None = None) -> MemoryDriver:
+        """Return a memory that serves a port from now on.
+
+        Args:
+            port: name of the port, whose members are those of a `MemoryPort`.
+            words: array of uint64, which the model reads and writes in place; a multiple of a beat.
+            timing: latency, pauses, stalls.
+
+        Raises:
+            ValueError: the words are no contiguous array of uint64, or no whole beats.
+        """
+        timing = timing or MemoryTiming()
+        beat_words = self._port(f"{port}__rdata").bits // 64
+        if words.dtype != np.uint64 or not words.flags.c_contiguous or words.size % beat_words:
+            raise ValueError(f"words must be a contiguous array of uint64, a multiple of {beat_words}")
+        stalls = (timing.address_stalls.pattern, timing.data_stalls.pattern)
+        numbers = np.array([self._numbers[f"{port}__{member}"] for member in MEMORY_PORTS], np.int32)
+        times = np.array([timing.latency_cycles, timing.refresh_every, timing.refresh_cycles], np.uint64)
+        patterns, lengths = np.concatenate(stalls), np.array([len(pattern) for pattern in stalls], np.int64)
+        parts = (_pointer(numbers), _pointer(words), words.nbytes, _pointer(times), _pointer(patterns), _pointer(lengths))
+        self._memories.append(words)
+        return MemoryDriver(self._running(self._library.silicut_memory(self._model, *parts)), words)
+
+    def _running(self, driver: int) -> Running:
+        return Running(self._library, self._model, driver, self)
 
     def _stream(self, name: str, *, is_input: bool) -> tuple[Port, NDArray[np.int32]]:
         payload = self._port(f"{name}__payload")
@@ -150,6 +177,7 @@ def _loaded(library: Path) -> Any:
         ("run", None, [pointer, wide, number, pointer, pointer, number, pointer, pointer]),
         ("source", number, [pointer, pointer, pointer, wide, pointer, wide]),
         ("sink", number, [pointer, pointer, pointer, wide]),
+        ("memory", number, [pointer, pointer, pointer, ctypes.c_uint64, pointer, pointer, pointer]),
         ("n_exchanged", wide, [pointer, number]),
         ("broken", wide, [pointer, number]),
         ("cycles", None, [pointer, number, pointer]),

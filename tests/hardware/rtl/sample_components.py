@@ -5,6 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from silicut.hardware.rtl import MemoryPort
+
 
 class Increment(wiring.Component):
     """o is a + step, one cycle later."""
@@ -89,6 +91,52 @@ class Both(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.d.sync += self.pair.there.eq(self.pair.back + 1)
+        return m
+
+
+class Copier(wiring.Component):
+    """A master that copies bursts of n_beats, one behind the other, and adds 1 to each beat.
+
+    breaks: a rule that it does not keep: "stays" (addresses change while they wait) or "last" (no beat of a write is).
+    """
+
+    def __init__(self, beat_bits, n_beats, breaks=""):
+        self._bits, self._n_beats, self._breaks = beat_bits, n_beats, breaks
+        ports = {"source": In(16), "target": In(16), "n_bursts": In(8), "n_done": Out(8)}
+        super().__init__({**ports, "port": Out(MemoryPort(beat_bits))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=self._bits, depth=2 * self._n_beats)
+        port, n_bytes = self.port, self._n_beats * self._bits // 8
+        n_read, n_written, n_beat, drift = Signal(8), Signal(8), Signal(8), Signal(3)
+        m.d.sync += drift.eq(drift + 1)
+        m.d.comb += [
+            port.araddr.eq(self.source + n_read * n_bytes + (drift << 3 if self._breaks == "stays" else 0)),
+            port.arlen.eq(self._n_beats - 1),
+            port.arvalid.eq(n_read != self.n_bursts),
+            fifo.w_data.eq(port.rdata + 1),
+            fifo.w_en.eq(port.rvalid),
+            port.rready.eq(fifo.w_rdy),
+            port.awaddr.eq(self.target + n_written * n_bytes),
+            port.awlen.eq(self._n_beats - 1),
+            port.awvalid.eq(n_written != self.n_bursts),
+            port.wdata.eq(fifo.r_data),
+            port.wvalid.eq(fifo.r_rdy),
+            fifo.r_en.eq(port.wready),
+            port.wlast.eq((n_beat == self._n_beats - 1) & (self._breaks != "last")),
+            port.bready.eq(1),
+        ]
+        with m.If(port.arvalid & port.arready):
+            m.d.sync += n_read.eq(n_read + 1)
+        with m.If(port.awvalid & port.awready):
+            m.d.sync += n_written.eq(n_written + 1)
+        with m.If(port.wvalid & port.wready):
+            m.d.sync += n_beat.eq(n_beat + 1)
+            with m.If(n_beat == self._n_beats - 1):
+                m.d.sync += n_beat.eq(0)
+        with m.If(port.bvalid):
+            m.d.sync += self.n_done.eq(self.n_done + 1)
         return m
 
 

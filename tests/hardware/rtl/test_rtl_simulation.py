@@ -1,5 +1,6 @@
 """Compiled models: ports of every shape, cycles, streams with stalls, cache, missing tools."""
 
+import gc
 import re
 
 import numpy as np
@@ -162,6 +163,15 @@ def test_an_offer_that_is_withdrawn_is_noticed(simulation):
     message = r"^broken__o__payload must stay as it is until it is taken, not change in cycle \d+$"
     with pytest.raises(NumericMismatch, match=message):
         _ = sink.taken
+
+
+def test_drivers_keep_their_simulation(model):
+    simulation = model.simulate()
+    source = simulation.source("fifo__i", np.zeros((3, 5)))
+    simulation.step(9)
+    del simulation
+    gc.collect()
+    assert source.n_exchanged == 3
 
 
 # Builds.
