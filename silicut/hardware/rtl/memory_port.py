@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.lib.wiring import In, Out, Signature
 
 LENGTH_BITS = 8
@@ -29,7 +31,7 @@ class MemoryPort(Signature):
 
     def __init__(self, beat_bits: int = 64, address_bits: int = 32) -> None:
         self.beat_bits, self.address_bits = beat_bits, address_bits
-        members = {}
+        members: dict[str, Any] = {}
         for channel in ("ar", "aw"):
             members |= {f"{channel}addr": Out(address_bits), f"{channel}len": Out(LENGTH_BITS)}
             members |= {f"{channel}valid": Out(1), f"{channel}ready": In(1)}
