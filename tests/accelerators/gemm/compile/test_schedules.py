@@ -127,6 +127,15 @@ def test_a_ring_takes_all_of_its_buffer_where_half_of_it_holds_few_rows():
     assert [rows(words) for words in (10, 12, 13, 50)] == [5, 4, 7, 2]
 
 
+@pytest.mark.parametrize("added", [0, 100])
+def test_chunks_of_tiles_find_room_in_the_table(added):
+    few = dataclasses.replace(TINY, buffers=dataclasses.replace(TINY.buffers, table_entries=16))
+    geometry = Geometry(size=(4, 4), output_size=(4, 4))
+    nest = plan_product(few, Unit.LUT, shape_of(n_filters=64, geometry=geometry, residual_row_words=added)).nest
+    assert nest.keeps_lhs
+    assert nest.chunk_tiles * nest.tile_filters == 8  # half of the table: the next chunk's entries come in
+
+
 def test_of_what_is_added_only_the_slabs_of_a_chunk_are_held():
     slabs = tuple(AddedSlab(start, start + 8, 60) for start in range(0, 64, 8))
     shape = shape_of(n_filters=64, residual_row_words=480, residual_slabs=slabs)
