@@ -312,14 +312,14 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int) 
     fits_lhs = n_stripes * n_words * core.lhs_planes <= core.lhs_depth
     weight_bits = shape.n_filters * n_words * core.word_elements * core.weight_bits
     map_bits = shape.geometry.size[0] * shape.geometry.size[1] * sum(shape.slab_pitches) * shape.activation_bits
+    most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
     if fits_lhs and n_tiles > 1 and not (fits_rhs and weight_bits < map_bits):
-        tiles = max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines)
+        tiles = min(most, max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines))
         if _reloads_added(config, shape, min(tiles * core.tile_filters, shape.n_filters)):
-            tiles = max(1, core.rhs_depth // 2 // tile_lines)
-        return True, min(tiles, n_tiles)
+            tiles = min(most, max(1, core.rhs_depth // 2 // tile_lines))
+        return True, tiles
     if fits_rhs:
         return False, n_tiles
-    most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
     return False, _in_groups(core, max(1, min(most, core.rhs_depth // 2 // tile_lines)), core.rhs_depth // tile_lines)
 
 

@@ -6,8 +6,8 @@ A core executes its filters of a layer as one of three nests, all made of *steps
         for group of stripes:                    # pixels that are expanded together
             for tiles of the chunk: step
 
-With `keeps_lhs` all stripes are expanded once, with the first chunk, and stay for the others. Where one stripe or one tile
-does not fit its banks, rows are cut into chunks of k:
+With `keeps_lhs` all stripes are expanded once, with the first chunk, and stay for the others. Where a stripe or a tile does
+not fit its banks, or only one of many does, so that the array would wait for the next, rows are cut into chunks of k:
 
     for tile: for stripe: for chunk of k: step
 

@@ -127,6 +127,18 @@ def test_rows_that_banks_cannot_hold(n_lut, n_channels):
     assert wrong_tensors(network, TINY, options) == ([], 2)
 
 
+@pytest.mark.parametrize("n_lut", [0, 16])
+def test_tiles_that_banks_hold_but_once(n_lut):
+    """k of 1,008 and eight tiles: pieces of the next tile come in while the last stripes of one are multiplied."""
+    rng = np.random.default_rng(n_lut)
+    weight = rng.integers(-8, 8, (32, 112, 3, 3)).astype(np.int8)
+    formats = {"input_format": IntegerFormat(4, is_signed=False), "weight_format": IntegerFormat(4)}
+    conv = Convolution2d(weight=weight, bias=None, input_zero_point=5, padding=(1, 1, 1, 1), **formats)
+    network, options = one_layer(conv, (112, 5, 6), (32, 5, 6)), CompileOptions(split={"conv": n_lut})
+    assert compile_network(network, TINY, options).schedules[0].units[-1].nest.is_k_split
+    assert wrong_tensors(network, TINY, options) == ([], 2)
+
+
 def test_both_cores_write_their_bytes_of_one_slab():
     rng, net = np.random.default_rng(0), Growing("uint4", (8, 6, 7), 0.1, 3)
     net.layer(rng, "first", "x", "a", 64, weights="int4", scale=0.2, zero_point=2)

@@ -1,5 +1,6 @@
 """Loop nests: every pixel of every filter once, everything within its buffer."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -7,7 +8,7 @@ from random_integer_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import compile_network
 from silicut.accelerators.gemm.compile.geometry import Geometry, PartShape
-from silicut.accelerators.gemm.compile.planning import ProductShape, plan_product
+from silicut.accelerators.gemm.compile.planning import AddedSlab, ProductShape, plan_product, ring_rows
 from silicut.accelerators.gemm.compile.schedule import ProductSchedule
 from silicut.accelerators.gemm.config import N3H, TINY
 from silicut.accelerators.gemm.program import Unit
@@ -104,6 +105,47 @@ def test_rows_too_long_for_the_banks_are_cut():
     nest = plan_product(TINY, Unit.LUT, wider).nest
     assert nest.is_k_split
     assert max(chunk.n_words for chunk in nest.k_chunks) * 4 <= TINY.lut.lhs_depth
+
+
+WIDE = {"parts": (PartShape(112, True),), "slab_pitches": (112,)}
+"""Rows of 1,008 elements: 126 words of TINY's DSP core, whose banks hold two stripes, and one tile of 252 lines."""
+
+
+def test_rows_are_cut_where_the_banks_hold_one_tile_of_many():
+    nest = plan_product(TINY, Unit.DSP, shape_of(**WIDE)).nest
+    assert nest.n_words == 126
+    assert nest.is_k_split
+    assert nest.n_passes == nest.n_tiles == 8
+    assert [chunk.n_words for chunk in nest.k_chunks] == [42, 42, 42]  # a row of taps each, as a quarter of 128 holds none
+    assert not plan_product(TINY, Unit.DSP, shape_of(n_filters=4, **WIDE)).nest.is_k_split
+
+
+def test_a_ring_takes_all_of_its_buffer_where_half_of_it_holds_few_rows():
+    def rows(words):
+        return ring_rows("a buffer", 100, words, (1, 50), wants_all=False, least_half=4)
+
+    assert [rows(words) for words in (10, 12, 13, 50)] == [5, 4, 7, 2]
+
+
+@pytest.mark.parametrize("added", [0, 100])
+def test_chunks_of_tiles_find_room_in_the_table(added):
+    few = dataclasses.replace(TINY, buffers=dataclasses.replace(TINY.buffers, table_entries=16))
+    geometry = Geometry(size=(4, 4), output_size=(4, 4))
+    nest = plan_product(few, Unit.LUT, shape_of(n_filters=64, geometry=geometry, residual_row_words=added)).nest
+    assert nest.keeps_lhs
+    assert nest.chunk_tiles * nest.tile_filters == 8  # half of the table: the next chunk's entries come in
+
+
+def test_of_what_is_added_only_the_slabs_of_a_chunk_are_held():
+    slabs = tuple(AddedSlab(start, start + 8, 60) for start in range(0, 64, 8))
+    shape = shape_of(n_filters=64, residual_row_words=480, residual_slabs=slabs)
+    assert [shape.residual_words(range(*ends)) for ends in ((0, 8), (4, 12), (0, 64))] == [60, 120, 480]
+    plan = plan_product(TINY, Unit.LUT, shape)
+    held = max(shape.residual_words(plan.nest.filters(chunk)) for chunk in plan.nest.chunks)
+    assert len(plan.nest.chunks) > 1
+    assert plan.rings.residual_rows == TINY.buffers.residual_words // held
+    with pytest.raises(DoesNotFit, match="must hold 1 rows of 480 words"):
+        plan_product(TINY, Unit.LUT, dataclasses.replace(shape, residual_slabs=()))
 
 
 @pytest.mark.parametrize(
