@@ -316,7 +316,7 @@ def _chunks(config: GemmConfig, core: _Core, shape: ProductShape, n_words: int) 
         tiles = max(1, core.rhs_depth // _CHUNKS_HELD // tile_lines)
         if _reloads_added(config, shape, min(tiles * core.tile_filters, shape.n_filters)):
             tiles = max(1, core.rhs_depth // 2 // tile_lines)
-        return True, min(tiles, n_tiles)
+        return True, min(tiles, n_tiles, max(1, entries // core.tile_filters))
     if fits_rhs:
         return False, n_tiles
     most = n_tiles if fits_table else max(1, entries // 2 // core.tile_filters)
