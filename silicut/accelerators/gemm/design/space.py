@@ -1,7 +1,7 @@
 """The builds among which a design is chosen: a committed grid of shapes, memories and lanes.
 
 Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores
-are always there with two banks of accumulators each, slices compute two filters at once, and what the grid leaves open (ports,
+are always there with two banks of accumulators each, slices compute two filters at once, and what is left open (ports,
 clock) belongs to the board.
 """
 
