@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from silicut.flows.compile import compile_program as compile_program
     from silicut.flows.compiled import CompiledNetwork as CompiledNetwork
     from silicut.flows.compiled import load_compiled as load_compiled
+    from silicut.flows.design import Design as Design
+    from silicut.flows.design import DesignOptions as DesignOptions
+    from silicut.flows.design import design as design
     from silicut.flows.gemm_target import GemmTarget as GemmTarget
     from silicut.flows.inspect import explain as explain
     from silicut.flows.inspect import inspect as inspect
@@ -50,6 +53,8 @@ _PLACES = {
     "BitPlan": "compress.quantisation",
     "CompileOptions": "flows.compile",
     "CompiledNetwork": "flows.compiled",
+    "Design": "flows.design",
+    "DesignOptions": "flows.design",
     "GemmTarget": "flows.gemm_target",
     "LayerBits": "compress.quantisation",
     "MeasureOptions": "targets",
@@ -66,6 +71,7 @@ _PLACES = {
     "apply": "flows.load",
     "compare": "flows.compare",
     "compile_program": "flows.compile",
+    "design": "flows.design",
     "engine": "targets",
     "explain": "flows.inspect",
     "inspect": "flows.inspect",
@@ -86,6 +92,8 @@ __all__ = [
     "BitPlan",
     "CompileOptions",
     "CompiledNetwork",
+    "Design",
+    "DesignOptions",
     "GemmTarget",
     "LayerBits",
     "MeasureOptions",
@@ -103,6 +111,7 @@ __all__ = [
     "apply",
     "compare",
     "compile_program",
+    "design",
     "engine",
     "explain",
     "inspect",

@@ -12,6 +12,7 @@ from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.cost.split import bound_of_any_split
 from silicut.accelerators.gemm.design.bits import CYCLES, LOSS, BitSpace
 from silicut.accelerators.gemm.design.problem import DesignProblem
+from silicut.accelerators.gemm.design.space import GRID
 from silicut.compress.quantisation.bits import BitPlan, LayerBits
 from silicut.flows.board_memory import memory_of
 from silicut.flows.design_folder import DesignFolder
@@ -21,7 +22,7 @@ from silicut.flows.label import Label, created, versions
 from silicut.graph.layer_shapes import WEIGHTED, LayerShape
 from silicut.records import Cache, ConfigError, Progress, silent
 from silicut.report.design import DesignedLayer, DesignSummary
-from silicut.search import BLACK_BOX_SOLVERS
+from silicut.search import BLACK_BOX_SOLVERS, Space
 from silicut.targets.parts import Board, Part, device_table
 
 __all__ = ["GOALS", "Design", "DesignOptions", "design"]
@@ -54,6 +55,7 @@ class DesignOptions:
         n_finalists, n_refined: builds that are compiled and timed: those predicted best, and neighbours of the best.
         asks_what_helps: whether to search again with more of each limit.
         time_limit_s: of one search.
+        space: the builds to choose from.
 
     Raises:
         ConfigError: all that is wrong, at once.
@@ -79,6 +81,7 @@ class DesignOptions:
     n_refined: int = 16
     asks_what_helps: bool = True
     time_limit_s: float = 600.0
+    space: Space = GRID
 
     def __post_init__(self) -> None:
         if problems := [*self._wrong_numbers(), *self._wrong_goal()]:
@@ -168,7 +171,8 @@ def design(
     shapes = read_layers(network, input_shape, cache)
     space = bit_space(shapes, options)
     problem = _problem(space, options, network)
-    with DesignFolder.opened(folder, {"network": network, "problem": problem.name, "options": _facts(options)}) as kept:
+    asked = {"network": network, "problem": problem.name, "goal": options.goal, "limits": _limits(options)}
+    with DesignFolder.opened(folder, asked) as kept:
         steps = DesignSteps(problem, space, options, kept, progress)
         chosen = steps.chosen(network, input_shape)
         summary = _summary(steps, chosen, network, label)
@@ -198,13 +202,14 @@ def _problem(space: BitSpace, options: DesignOptions, network: str) -> DesignPro
         part=options.part,
         memory=memory,
         clock_hz=options.clock_hz,
+        space=options.space,
         network=network,
     )
 
 
-def _facts(options: DesignOptions) -> dict[str, str]:
-    """Return what a search depends on; how many solvers are compared does not change what was found before."""
-    return {f.name: repr(getattr(options, f.name)) for f in dataclasses.fields(options) if f.name != "storage"}
+def _limits(options: DesignOptions) -> list[float | None]:
+    """Return the budgets; what else may differ between calls (solvers, finalists) adds to what the folder holds."""
+    return [options.max_loss, options.like_weight_bits, options.max_ms]
 
 
 def _summary(steps: DesignSteps, chosen: Chosen, network: str, label: Label) -> DesignSummary:

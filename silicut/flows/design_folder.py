@@ -41,10 +41,9 @@ class DesignFolder:
         path = Path(folder)
         journal = Journal(path / JOURNAL_FILE)
         first = next(iter(journal), None) if path.is_dir() else None
-        asked = {"network": request["network"], "problem": request["problem"]}
         if first is None:
             new_folder(path)
-        elif first.get("request") != asked:
+        elif first.get("request") != request:
             raise OutputExists(
                 f"{path} holds another search ({first.get('request', {}).get('problem', 'unknown')}) and nothing in it was "
                 "changed; choose a new folder"
@@ -52,7 +51,7 @@ class DesignFolder:
         release = journal.lock()
         try:
             if first is None:
-                journal.append({"request": asked})
+                journal.append({"request": dict(request)})
             yield cls(path, journal)
         finally:
             release()

@@ -109,10 +109,14 @@ def _builds(summary: DesignSummary, colours: Mapping[str, str]) -> Canvas:
 
 
 def _losses(summary: DesignSummary, colours: Mapping[str, str]) -> Canvas:
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     canvas = Canvas(*_SIZE, colours)
-    axes = _axes(canvas, colours, f"loss of the bits ({summary.loss_kind}), logarithmic")
+    axes = _axes(canvas, colours, f"loss of the bits ({summary.loss_kind}), logarithmic", right=52)
     axes.set_xscale("log")
     axes.minorticks_off()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
     points = sorted((point.loss, summary.ms(point.cycles), point.mean_weight_bits) for point in summary.front)
     axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color=colours["section1"], ms=6, mew=0, lw=1.4)
     for x, y, bits in points:

@@ -192,7 +192,7 @@ def _chunk_tiles(layers: Any, n: Any, core: Any, shared: Any, nest: tuple[Any, A
     half = np.maximum(1, np.minimum(most, core.rhs_depth // 2 // tile_lines))
     group = _PAD / np.gcd(_PAD, core.tile.astype(np.int64))
     grouped = np.where(half >= group, half // group * group, np.where(group <= core.rhs_depth // tile_lines, group, half))
-    few = np.minimum(n_tiles, np.maximum(1, core.rhs_depth // held // tile_lines))
+    few = np.minimum(n_tiles, np.maximum(1, np.minimum(core.rhs_depth // held // tile_lines, shared.entries // core.tile)))
     return np.maximum(1, np.where(keeps, few, np.where(fits_rhs, n_tiles, grouped)))
 
 

@@ -12,6 +12,7 @@ import heapq
 import itertools
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ _LANES = ("n_lanes", "n_vector_lanes", "adds_in_luts")
 _FILLS = (TABLE, "fill_bits")
 _N_MORE_NODES = 200
 """That are opened behind the proof of the best build, for others that are nearly as good."""
-_N_TABLES = 3
+_MAX_TABLE_ELEMENTS = 10**8  # of what all cores do at some lanes, which is kept
 _UNLIMITED = 2**40
 _MAX_ELEMENTS = 2**19
 _LEAVES_AT_ONCE = 32
@@ -334,16 +335,24 @@ class _Search:
         """Return what all cores of either kind do at some lanes, with unlimited memories; the latest ones are kept."""
         n_lanes = point["n_lanes"]
         if n_lanes not in self.walks:
-            while len(self.walks) >= _N_TABLES:
+            luts, dsps, levels, added = self._all_cores
+            n_kept = _MAX_TABLE_ELEMENTS // (self.options.n * (3 * len(luts) + 5 * len(dsps)))
+            while len(self.walks) > n_kept:
                 del self.walks[next(iter(self.walks))]
             shared = self._shared(point)
-            levels, added = self.grid.of(DSP_CORE)
-            order = np.argsort(added[:, 0], kind="stable")
-            order = order[(added[order] <= self.grid.room()).all(1)]
-            dsp = self.options.on_dsp(self._cores("dsp", DSP_CORE, levels[order]), shared)
-            lut = self.options.on_lut(self._cores("lut", LUT_CORE, self.grid.of(LUT_CORE)[0]), shared)
-            self.walks[n_lanes] = lut, _DspTable(levels[order], added[order], dsp)
+            table = _DspTable(levels, added, self.options.on_dsp(dsps, shared))
+            self.walks[n_lanes] = self.options.on_lut(luts, shared), table
         return self.walks[n_lanes]
+
+    @cached_property
+    def _all_cores(self) -> tuple[list[Any], list[Any], Amounts, Amounts]:
+        """Return all bit-serial cores, the DSP cores that fit, and of these the levels and what they add."""
+        levels, added = self.grid.of(DSP_CORE)
+        order = np.argsort(added[:, 0], kind="stable")
+        order = order[(added[order] <= self.grid.room()).all(1)]
+        levels, added = levels[order], added[order]
+        luts = self._cores("lut", LUT_CORE, self.grid.of(LUT_CORE)[0])
+        return luts, self._cores("dsp", DSP_CORE, levels), levels, added
 
 
 class _DspTable:

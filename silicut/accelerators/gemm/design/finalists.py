@@ -12,6 +12,7 @@ from itertools import pairwise
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
 from silicut.accelerators.gemm.config import GemmConfig
 from silicut.accelerators.gemm.cost.exact import exact_time
+from silicut.accelerators.gemm.cost.split import SPLIT_STEP
 from silicut.accelerators.gemm.design.problem import DesignProblem
 from silicut.graph import Network
 from silicut.records import DoesNotFit, Progress, Tracker, silent
@@ -46,7 +47,8 @@ def compiled_time(network: Network, config: GemmConfig, n_lut: Mapping[str, int]
         config: the build.
         n_lut: filters of the bit-serial core of each product, as predicted to be best.
     """
-    tried = [_timed(network, config, CompileOptions(split=split)) for split in (n_lut, None)]
+    padded = {name: -(-n // SPLIT_STEP) * SPLIT_STEP for name, n in n_lut.items()}
+    tried = [_timed(network, config, CompileOptions(split=split)) for split in (padded, None)]
     good = [timed for timed in tried if timed.cycles is not None]
     return min(good, key=lambda timed: timed.cycles or 0) if good else tried[-1]
 

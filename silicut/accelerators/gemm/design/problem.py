@@ -18,6 +18,8 @@ from silicut.records import content_hash
 from silicut.search import Outcome, Point, Space
 from silicut.targets.parts import Part
 
+_PROBES = (0.2, 0.4, 0.6, 0.8)  # of the way through the levels of every parameter
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DesignProblem:
@@ -43,9 +45,16 @@ class DesignProblem:
 
     @cached_property
     def name(self) -> str:
-        """Names the function that is minimised: network and part, and a hash of all that it depends on."""
+        """Names the function that is minimised: network and part, and a hash of all that it depends on.
+
+        The models of time and resources are among that, as what they answer for some builds.
+        """
         facts = [repr(x) for x in (*self.layers, self.part, self.limits, self.memory, self.clock_hz, self.space)]
+        facts += [repr(self.evaluate(self._probe(share))) for share in _PROBES]
         return f"design of {self.network} on {self.part.name} {content_hash(facts)[:12]}"
+
+    def _probe(self, share: float) -> Point:
+        return {p.name: p.levels[int(share * len(p.levels))] for p in self.space.parameters}
 
     @cached_property
     def options(self) -> Options:

@@ -1,7 +1,8 @@
 """The builds among which a design is chosen: a committed grid of shapes, memories and lanes.
 
 Most points of the grid exceed any given part; they are points all the same, and a search has to find that out. Both cores
-are always there, slices compute two filters at once, and what the grid leaves open (ports, clock) belongs to the board.
+are always there with two banks of accumulators each, slices compute two filters at once, and what is left open (ports,
+clock) belongs to the board.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ DSP_CORE = ("dsp_rows", "dsp_inputs", "dsp_outputs", "dsp_passes")
 DSP_DEPTHS = ("dsp_lhs_depth", "dsp_rhs_depth")
 ROW_BUFFERS = ("feature_words", "residual_words", "output_words")
 TABLE = "table_entries"
+
+_N_BANKS = 2  # of accumulators: more take look-up tables
 
 _LEVELS: dict[str, tuple[int, ...]] = {
     "lut_rows": (2, 4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28),
@@ -88,7 +91,7 @@ def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e
         word_bits=at["lut_word_bits"],
         lhs_depth=at["lut_lhs_depth"],
         rhs_depth=at["lut_rhs_depth"],
-        n_accumulator_banks=4,
+        n_accumulator_banks=_N_BANKS,
     )
     dsp = DspCore(
         n_rows=at["dsp_rows"],
@@ -99,6 +102,7 @@ def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e
         rhs_depth=at["dsp_rhs_depth"],
         macs_per_slice_4bit=4,
         macs_per_slice_8bit=2,
+        n_accumulator_banks=_N_BANKS,
     )
     buffers = Buffers(**{field: at[field] for field in (*ROW_BUFFERS, TABLE)})
     return GemmConfig(

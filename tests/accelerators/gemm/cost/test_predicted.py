@@ -13,7 +13,6 @@ from silicut.accelerators.gemm.design import config_of
 from silicut.compress.quantisation.bits import BitPlan
 from silicut.zoo.layer_table import known_layers
 
-
 OURS = config_of(
     {
         "lut_rows": 8, "lut_columns": 8, "lut_word_bits": 288, "lut_lhs_depth": 512, "lut_rhs_depth": 512,

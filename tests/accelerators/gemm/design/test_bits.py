@@ -87,7 +87,10 @@ def test_wrong_spaces_are_refused(build):
 
 @pytest.mark.parametrize("minimised", [CYCLES, LOSS])
 def test_builds_and_bits_together_are_bounded_by_all_of_both(minimised):
-    few = space(lut_rows=(8,), lut_columns=(4, 12), lut_word_bits=(64, 128), dsp_inputs=(4,), dsp_outputs=(8,), fill_bits=(64,))
+    few = space(
+        lut_rows=(8,), lut_lhs_depth=(512,), dsp_rhs_depth=(512,), dsp_inputs=(4,), dsp_outputs=(8,), dsp_passes=(2,),
+        fill_bits=(64,), feature_words=(2048,), adds_in_luts=(0,),
+    )  # fmt: skip
     bits = lenet(weights=(2, 4), activations=(4,))
     of = dataclasses.replace(problem("lenet5", 0.6, few), layers=bits.work(bits.widest).layers)
     feasible = [p for p in points(few) if of.evaluate(p).is_feasible]

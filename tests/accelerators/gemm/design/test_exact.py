@@ -36,7 +36,9 @@ def test_the_best_of_a_small_grid_is_found_and_proven(network, luts):
 
 def test_several_best_builds_have_different_cores_and_rising_cost():
     found = branch_and_bound(problem("lenet5", 0.85, space()), n_best=4)
-    cores = [tuple(v for name, v in c.point.items() if name[:3] in ("lut", "dsp") and "depth" not in name) for c in found.best]
+    cores = [
+        tuple(v for name, v in c.point.items() if name[:3] in ("lut", "dsp") and "depth" not in name) for c in found.best
+    ]
     assert len(set(cores)) == len(found.best) == 4
     assert [c.cost for c in found.best] == sorted(c.cost for c in found.best)
 
@@ -44,10 +46,12 @@ def test_several_best_builds_have_different_cores_and_rising_cost():
 def test_no_node_is_bounded_above_what_it_leads_to():
     of = problem("resnet8", 0.85, space())
     search = _Search(of, 1, of.options, silent)
-    chance = random.Random(5)
-    feasible = [point for point in points(of.space) if of.evaluate(point).is_feasible]
-    for point in chance.sample(feasible, 12):
-        cost, partial = of.evaluate(point).cost, {}
+    every = list(points(of.space))
+    some = [(of.evaluate(point), point) for point in random.Random(5).sample(every, 100)]
+    feasible = [(outcome.cost, point) for outcome, point in some if outcome.is_feasible]
+    assert len(feasible) >= 8
+    for cost, point in feasible[:12]:
+        partial = {}
         for step in search.steps:
             names, levels, _, bounds = step(partial)
             (row,) = np.flatnonzero((levels == [point[name] for name in names]).all(1))
