@@ -38,6 +38,7 @@ from silicut import Pruned, PruneOptions, Restrictions, prune
 from silicut.compress.quantisation.aware_training import QAT
 from silicut.flows.gemm_target import GemmTarget
 from silicut.flows.quantise import QuantiseOptions
+from silicut.flows.run_folder import RunFolder
 from silicut.graph.counting import n_macs
 from silicut.records import Journal
 from silicut.training import RECOVERY, Recipe, TrainingData
@@ -90,18 +91,24 @@ class Study:
             is_dry_run=not is_trained,
             time_limit_s=60.0,
         )
-        folder = self.work / f"{arm}-{budget}"
-        return prune(
-            load(NETWORK),
-            example(NETWORK),
-            f"{budget}%",
-            engine=target,
-            data=self.data,
-            options=options,
-            folder=folder,
-            resumes=(folder / "run.json").exists(),
-            progress=show,
-        )
+        with self._folder(arm, budget) as folder:
+            return prune(
+                load(NETWORK),
+                example(NETWORK),
+                f"{budget}%",
+                engine=target,
+                data=self.data,
+                options=options,
+                folder=folder,
+                progress=show,
+            )
+
+    def _folder(self, arm: str, budget: int) -> RunFolder:
+        """Return the folder of a run; what channels and bits lose is measured once for all of them."""
+        path, shared = self.work / f"{arm}-{budget}", self.work / "shared"
+        shared.mkdir(parents=True, exist_ok=True)
+        asked = {"arm": arm, "budget": budget, "epochs": self.epochs}
+        return RunFolder(path, asked, resumes=(path / "run.json").exists(), shared_with=shared)
 
 
 def _epochs(recipe: Recipe, epochs: int) -> Recipe:
@@ -198,7 +205,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     epochs, budgets = (1, arguments.budgets[:1]) if arguments.quick else (arguments.epochs, arguments.budgets)
-    study = Study(arguments.cifar10, arguments.work, epochs, arguments.quick)
+    work = arguments.work / "quick" if arguments.quick else arguments.work
+    study = Study(arguments.cifar10, work, epochs, arguments.quick)
     for question in arguments.only:
         for budget in budgets:
             QUESTIONS[question](study, budget)

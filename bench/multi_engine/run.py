@@ -33,11 +33,12 @@ from silicut.accelerators.multi_engine.partition.limited import limited_partitio
 from silicut.accelerators.multi_engine.partition.memory import configured, least_traffic
 from silicut.accelerators.multi_engine.partition.walks import WALKS, walk
 from silicut.accelerators.multi_engine.program import programs
-from silicut.accelerators.multi_engine.published_layers import PUBLISHED_NETWORKS, published_layers
+from silicut.accelerators.multi_engine.published_layers import published_layers
 from silicut.accelerators.system import computed_epoch, simulate, stages
 from silicut.targets.parts import device_table
 
 HERE = Path(__file__).parent
+NETWORKS = ("alexnet-2012", "squeezenet-1.1-227", "vgg16", "googlenet-2014")
 BOARDS = {"xc7vx485t": "vc707", "xc7vx690t": "vc709"}
 CLOCK_HZ = 100e6
 N_EVALUATIONS, N_LIMITED, N_SEEDS = 2000, 1000, 5  # partitions without and with limits of memory, seeds
@@ -199,7 +200,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="AlexNet, 300 partitions, one seed; results stay in --work")
     given = parser.parse_args()
     folder = (given.work if given.quick else HERE) / "results"
-    networks = ("alexnet-2012",) if given.quick else tuple(PUBLISHED_NETWORKS)
+    networks = ("alexnet-2012",) if given.quick else NETWORKS
     n_evaluations, n_limited, n_seeds = (300, 300, 1) if given.quick else (N_EVALUATIONS, N_LIMITED, N_SEEDS)
     keys = ("network", "precision", "part", "solver")
 

@@ -59,7 +59,8 @@ SYSTEM = """## Computed and simulated
 
 The partitions of `runs` above as systems on one memory: of any bandwidth, of the board's (12.8 and 29.8 GB/s: 128 and
 298 bytes a cycle), and of a quarter of it. Tiles move least for 80 % of the blocks. `computed` is the larger of the
-busiest engine's cycles and all bytes over the bandwidth; the simulated epoch is the mean of eight. Memory is shared
+busiest engine's cycles and all bytes over the bandwidth; the simulated epoch is the mean of the last four of at
+most 24. Memory is shared
 equally, at every moment, by the ports that have something to move (each engine has one to read and one to write); a
 transfer ends with the cycle in which its last byte moves.
 
@@ -82,6 +83,12 @@ holds for all partitions into runs of the orders, with banks of the depths that 
 def key_of(row: Row) -> Key:
     """Return what a row is about."""
     return row["network"], row["precision"], row["part"]
+
+
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    """Return rows in the order of `LISTED`, whenever they were made."""
+    places = {key: place for place, key in enumerate(LISTED)}
+    return sorted(rows, key=lambda row: places[key_of(row)])
 
 
 def number(text: str | float) -> str:
@@ -128,7 +135,7 @@ def engines() -> str:
     lines = [
         [*key_of(r), r["engines"].replace("<", "&lt;").replace(">x", "&gt; x "), number(r["n_dsps"]), number(r["n_bram18"]),
          f"{float(r['gb_per_s']):.1f}", f"{float(r['seconds']):.2f}"]
-        for r in read_rows(HERE / "results" / "exact.csv")
+        for r in _in_order(read_rows(HERE / "results" / "exact.csv"))
         if r["solver"] == "runs"
     ]  # fmt: skip
     return markdown(header, lines)
@@ -141,7 +148,7 @@ def system(rows: Iterable[Row]) -> str:
         "slowest engine: at work + waiting for memory", "stages", "latency, epochs",
         "follows: simulated", "stages", "latency, epochs",
     ]  # fmt: skip
-    found = {(*key_of(r), r["memory"], r["follows"]): r for r in rows}
+    found = {(*key_of(r), r["memory"], r["follows"]): r for r in _in_order(rows)}
     return markdown(header, [_system_line(r, found[*key[:4], "True"]) for key, r in found.items() if key[4] == "False"])
 
 
@@ -161,7 +168,7 @@ def limits(rows: Iterable[Row]) -> str:
         "network", "precision", "part", "memory", "runs", "bound", "gap", "BRAM18", "bytes a cycle", "seconds",
         "annealing", "tabu",
     ]  # fmt: skip
-    found = {(*key_of(r), r["memory"], r["solver"]): r for r in rows}
+    found = {(*key_of(r), r["memory"], r["solver"]): r for r in _in_order(rows)}
     return markdown(header, list(_limit_lines(found)))
 
 

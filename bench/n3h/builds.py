@@ -5,25 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from silicut.accelerators.gemm.config import N3H, Buffers, DspCore, GemmConfig, LutCore, Memory
+from silicut.accelerators.gemm.config import N3H, Z020, DspCore, GemmConfig, LutCore, Memory
 from silicut.accelerators.gemm.cost.published_policies import PUBLISHED_POLICY
 from silicut.accelerators.gemm.cost.work import LayerWork, network_work, with_edge_bits
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.graph.layer_shapes import WEIGHTED, LayerShape
 from silicut.zoo.layer_table import known_layers
-
-SMALL = GemmConfig(
-    name="z020",
-    lut=LutCore(n_rows=7, n_columns=8, word_bits=288, lhs_depth=512, rhs_depth=512),
-    dsp=DspCore(
-        n_rows=4, n_inputs=8, n_outputs=8, n_passes=2, lhs_depth=512, rhs_depth=1024, macs_per_slice_4bit=4,
-        macs_per_slice_8bit=2,
-    ),
-    buffers=Buffers(feature_words=4096, residual_words=1024, output_words=2048, table_entries=1024),
-    n_lanes=4,
-    n_vector_lanes=4,
-)  # fmt: skip
-"""A build that keeps to 85 % of an xc7z020's look-up tables by the resource model."""
 
 LARGE = GemmConfig(
     name="z045",
@@ -39,7 +26,7 @@ LARGE = GemmConfig(
 )  # fmt: skip
 """A build for an xc7z045."""
 
-BUILDS = {"n3h": (N3H, "xc7z020"), "z020": (SMALL, "xc7z020"), "z045": (LARGE, "xc7z045")}
+BUILDS = {"n3h": (N3H, "xc7z020"), "z020": (Z020, "xc7z020"), "z045": (LARGE, "xc7z045")}
 """Configurations with the parts that they are compared with; the first is a yardstick of time that fits no xc7z020."""
 
 NETWORKS = ("resnet18", "mobilenet-v2")

@@ -14,6 +14,7 @@ import typer
 
 from silicut.cli.compare import compare
 from silicut.cli.compile import compile
+from silicut.cli.design import design
 from silicut.cli.doctor import doctor
 from silicut.cli.estimate import estimate
 from silicut.cli.inspect import inspect
@@ -32,6 +33,7 @@ _OUTCOME, _INPUT, _BUG, _INTERRUPTED = 1, 2, 70, 130
 _AFTER_INTERRUPTION = {
     "prune": "the same command with --resume goes on where it stopped",
     "profile": "the same command goes on where it stopped",
+    "design": "the same command goes on where it stopped",
 }
 
 app = typer.Typer(
@@ -40,7 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cut trained networks to fit the silicon they must run on.",
 )
-for command in (prune, quantise, inspect, profile, measure, compare, estimate, partition, compile, simulate, doctor):
+for command in (
+    prune, quantise, inspect, profile, measure, compare, estimate, design, partition, compile, simulate, doctor,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -24,7 +24,7 @@ def compile(
     out: Annotated[Path, Option(help="New folder for the program.")],
     accelerator: Annotated[
         str,
-        Option("--accelerator", "--config", help="n3h, bismo-pynq-z1, bismo-ultra96, tiny, or a file such as mine.json."),
+        Option("--accelerator", "--config", help="n3h, bismo-pynq-z1, bismo-ultra96, z020, tiny, or a file such as mine.json."),
     ] = "n3h",
     clock: Annotated[float | None, Option(help="MHz, instead of the configuration's.")] = None,
     split: Annotated[

@@ -27,7 +27,7 @@ def estimate(
     bits_file: Annotated[Path | None, Option(help="Instead: a plan by layer, as bits.json of silicut quantise.")] = None,
     edge_bits: Annotated[int | None, Option(help="Bits of the first and the last layer, where a plan names none.")] = None,
     accelerator: Annotated[
-        str, Option(help="n3h, bismo-pynq-z1, bismo-ultra96, tiny, or a file such as mine.json.")
+        str, Option(help="n3h, bismo-pynq-z1, bismo-ultra96, z020, tiny, or a file such as mine.json.")
     ] = "n3h",
     clock: Annotated[float | None, Option(help="MHz, instead of the configuration's.")] = None,
     part: Annotated[str | None, Option(help="FPGA that it is to fit; xc7z020 by default.")] = None,

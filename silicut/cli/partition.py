@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from silicut.cli.arguments import noting
 from silicut.cli.console import print_json, print_rich, progress_bars
 from silicut.records import Cache, ConfigError
+
+if TYPE_CHECKING:
+    from silicut.report.partition import PartitionSummary
 
 
 def partition(
@@ -70,12 +73,16 @@ def partition(
         found = partition_network(layers, asked, network, left_out, progress)
     if out is not None:
         found.save(out)
-    if json:
-        print_json(found.summary.to_json())
-        return
+    _show(found.summary, json)
+
+
+def _show(summary: PartitionSummary, is_json: bool) -> None:
     from silicut.report.terminal_partition import partition_view
 
-    print_rich(partition_view(found.summary))
+    if is_json:
+        print_json(summary.to_json())
+    else:
+        print_rich(partition_view(summary))
 
 
 def _share(text: str) -> float:

@@ -17,6 +17,7 @@ from silicut.compress.quantisation.post_training import ADAPTIVE, Methods, neare
 from silicut.compress.quantisation.ranges import RANGES
 from silicut.compress.quantisation.sensitivity import Sensitivity, measure_sensitivity
 from silicut.records import DoesNotFit, Progress, silent
+from silicut.training import TrainingData
 
 N_IMAGES = 256
 """Images on which sensitivities are measured."""
@@ -24,7 +25,13 @@ N_IMAGES = 256
 _MOST_ADAPTIVE_BITS = 5  # beyond, either rounding loses next to nothing
 _QUICK = RoundingOptions(n_iterations=100, learning_rate=0.04)  # losses are wanted here, not the last gain
 
+_BATCH = 64
 _COSTS = {"bops": bit_operations, "size": weight_bits}
+
+
+def sensitivity_images(data: TrainingData) -> list[Tensor]:
+    """Return the training images on which sensitivities are measured, in batches."""
+    return [x for x, _ in itertools.islice(data.training_batches(0, _BATCH, 0), N_IMAGES // _BATCH)]
 
 
 def measured_sensitivity(

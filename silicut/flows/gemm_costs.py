@@ -26,6 +26,7 @@ from silicut.compress import options, random_plans, removable_blocks, removed_by
 from silicut.compress.pruning import Restrictions
 from silicut.compress.quantisation import BitPlan, LayerBits
 from silicut.flows.bit_choices import BitChoices
+from silicut.flows.gemm_corrections import Corrections, Timed
 from silicut.flows.pruning_problem import Subject
 from silicut.graph.layer_shapes import layer_shapes
 from silicut.records import NothingToPrune, Progress, Tracker
@@ -49,7 +50,6 @@ CHANNEL_STEP = 8
 _MAX_LEVELS = 32
 _N_AT_ONCE = 4096  # layers that the model sees at once
 _N_FITTED, _N_CHECKED = 16, 8  # random networks that are compiled
-_NEAR = 0.01  # squared distance below which a layer that was seen counts alone
 Levels = Mapping[str, int]
 
 
@@ -66,19 +66,6 @@ def candidate_widths(n_channels: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """The exact time of a network.
-
-    Attributes:
-        cycles: of the whole, whose layers overlap.
-        layers: cycles of each layer where all queues wait for its end, by its name.
-    """
-
-    cycles: int
-    layers: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class _Fit:
     """How sums of layers become times of networks."""
 
@@ -86,36 +73,6 @@ class _Fit:
     overhead_ms: float
     scale: float
     validation: Validation
-
-
-class _Corrections:
-    """Exact over modelled cycles of the layers of networks that were timed, by their shape.
-
-    A layer that was not seen is corrected by the mean of those of its shape, near ones (in the logarithms of channels and of
-    the product of bits) counting most.
-    """
-
-    def __init__(self) -> None:
-        self._points: dict[str, list[NDArray[np.float64]]] = {}
-        self._ratios: dict[str, list[float]] = {}
-
-    def add(self, shape: str, work: LayerWork, ratio: float) -> None:
-        """Remember one layer."""
-        self._points.setdefault(shape, []).append(self._features([work])[0])
-        self._ratios.setdefault(shape, []).append(ratio)
-
-    def of(self, shape: str, works: Sequence[LayerWork]) -> NDArray[np.float64]:
-        """Return the factors of layers of one shape, array (works,)."""
-        if shape not in self._points:
-            return np.ones(len(works))
-        offsets = self._features(works)[:, None, :] - np.array(self._points[shape])
-        weights = 1 / ((offsets**2).sum(-1) + _NEAR)
-        factors: NDArray[np.float64] = weights @ np.array(self._ratios[shape]) / weights.sum(1)
-        return factors
-
-    @staticmethod
-    def _features(works: Sequence[LayerWork]) -> NDArray[np.float64]:
-        return np.log2([[w.in_channels, w.out_channels, w.a_bits * max(1, w.w_bits)] for w in works])
 
 
 @dataclass
@@ -138,7 +95,7 @@ class GemmProfiler:
     time_of: Callable[[Levels], Timed]
     progress: Progress
     _known: dict[LayerWork, float] = field(default_factory=dict)
-    _corrections: _Corrections = field(default_factory=_Corrections)
+    _corrections: Corrections = field(default_factory=Corrections)
 
     def profile(self, settings: EngineSettings, fingerprint: dict[str, object], asked: ProfileOptions) -> Profile:
         """Return the profile, in milliseconds at the clock of the build.
@@ -198,7 +155,7 @@ class GemmProfiler:
         cycles, shapes = self._modelled(works), np.array([self._layers[work.name].shape.key for work in works])
         for shape in dict.fromkeys(shapes.tolist()):
             at = np.flatnonzero(shapes == shape)
-            cycles[at] *= self._corrections.of(shape, [works[i] for i in at])
+            cycles[at] *= self._corrections.of(shape, [works[int(i)] for i in at])
         return cycles
 
     def _modelled(self, works: Sequence[LayerWork]) -> NDArray[np.float64]:
@@ -284,14 +241,15 @@ class GemmProfiler:
         """Remember what the layers of a network take in truth."""
         works = [work for work in self._left(levels) if work.name in found.layers]
         for work, modelled in zip(works, self._modelled(works), strict=True):
-            self._corrections.add(self._layers[work.name].shape.key, work, found.layers[work.name] / max(modelled, 1.0))
+            if modelled > 0:
+                self._corrections.add(self._layers[work.name].shape.key, work, found.layers[work.name] / modelled)
 
     def _left(self, levels: Levels) -> list[LayerWork]:
         """Return the layers of the network at some levels."""
         removed = set(removed_by(levels, self.subject.blocks))
         gone = {operator for block in self.subject.blocks if block.name in removed for operator in block.operators}
         left = [work for work in self._works if work.name not in gone]
-        return [self._at(work, self._numbers(work, levels) | levels) for work in left]
+        return [self._at(work, self._numbers(work, levels) | dict(levels)) for work in left]
 
     def _fitted(self, networks: Sequence[Levels], timed: Sequence[Timed]) -> _Fit:
         """Return overhead and scale that fit networks best, checked on those that corrected nothing."""

@@ -73,9 +73,9 @@ def _compare(compiled: CompiledNetwork, run: Simulated, images: torch.Tensor) ->
 
 def _save(folder: Path, integer: Quantised, compiled: CompiledNetwork, run: Simulated) -> None:
     """Write what there is; a run that was stopped here leaves parts behind, which go first."""
-    for name, result in zip(FOLDERS, (integer, compiled, run), strict=True):
+    for name, save in zip(FOLDERS, (integer.save, compiled.save, run.save), strict=True):
         if (folder / name).exists():
             shutil.rmtree(folder / name)
         with contextlib.suppress(ToolMissing):  # of the simulation's own page; the run's page has its sections
-            result.save(folder / name)
+            save(folder / name)
     compiled.program.config.save(folder / CONFIG_FILE)

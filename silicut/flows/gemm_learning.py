@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silicut.flows.bit_choices import BITS_PREFIX
-from silicut.flows.gemm_costs import Timed
+from silicut.flows.gemm_corrections import Timed
 from silicut.search import Table
 from silicut.targets.profile import LayerCost, Profile
 
@@ -33,10 +33,12 @@ def learned(profile: Profile, levels: Mapping[str, int], timed: Timed, clock_hz:
         clock_hz: of the build.
         predicted_ms: of the plan, by the profile.
     """
-    seen = {cost.name: cost for cost in profile.layers if cost.table is not None and cost.name in timed.layers}
     tables = {cost.name: cost.table.array.copy() for cost in profile.layers if cost.table is not None}
     numbers = dict(levels) | {s.name: sum(levels[part] for part in s.parts) for s in profile.sums}
-    places = {name: _place(profile, cost, numbers) for name, cost in seen.items()}
+    timed_ones = [cost for cost in profile.layers if cost.name in tables and cost.name in timed.layers]
+    places = {cost.name: _place(profile, cost, numbers) for cost in timed_ones}
+    seen = {cost.name: cost for cost in timed_ones if tables[cost.name][places[cost.name]] > 0}  # others hide elsewhere
+    places = {name: places[name] for name in seen}
     truth = _truth(timed, tables, places, 1e3 * timed.cycles / clock_hz, predicted_ms)
     for name, cost in seen.items():
         factor = truth[name] / tables[name][places[name]]

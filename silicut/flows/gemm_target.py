@@ -28,7 +28,8 @@ from silicut.flows.compile import compile_program
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
 from silicut.flows.estimate import accelerator, device
-from silicut.flows.gemm_costs import GemmProfiler, Timed
+from silicut.flows.gemm_corrections import Timed
+from silicut.flows.gemm_costs import GemmProfiler
 from silicut.flows.gemm_deployment import deployed
 from silicut.flows.gemm_learning import learned
 from silicut.flows.label import Label

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -21,8 +22,9 @@ from silicut.flows.budget import Budget
 from silicut.flows.options import PAPER, PruneOptions
 from silicut.flows.platform import ACCELERATOR, OnEngine, Platform, is_platform
 from silicut.flows.result import Pruned
-from silicut.flows.run import PLAN, Run, Task
+from silicut.flows.run import PLAN, Run
 from silicut.flows.run_folder import RunFolder
+from silicut.flows.task import Task
 from silicut.graph import Network
 from silicut.records import Cache, ConfigError, Progress, silent
 from silicut.targets import Engine
@@ -158,4 +160,6 @@ def _platform(asked: Where, batch: int) -> Platform:
         from silicut.targets import engine as engine_by_name
 
         return OnEngine(engine_by_name(asked, n_threads=1, batch=batch))
-    return asked if is_platform(asked) else OnEngine(asked)
+    if is_platform(asked):
+        return asked
+    return OnEngine(cast(Engine, asked))

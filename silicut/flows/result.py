@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from silicut.compress import Plan, Scores
-from silicut.flows.deployment import Deployed
+from silicut.flows.deployment import CONFIG_FILE, PROGRAM_FOLDER, Deployed
 from silicut.flows.export import Agreement, save_model
 from silicut.flows.latency import Latencies, Target
 from silicut.flows.max_drop import Drop
@@ -87,10 +87,19 @@ class Pruned:
         return self.targets[0].profile
 
     def save(self, folder: str | Path) -> Path:
-        """Write plan.json, network.json, model.safetensors and model.onnx into a folder; return its path."""
+        """Write plan.json, network.json, model.safetensors and model.onnx into a folder; return its path.
+
+        After a run for an accelerator, config.json is its build, and a folder "program" what it runs.
+
+        Raises:
+            OutputExists: there is such a folder, and it holds something.
+        """
         folder = Path(folder)
         self.plan.save(folder / "plan.json")
         for number, target in enumerate(self.targets):
             target.profile.save(folder / profile_file(target.name, number))
         save_model(self.network, folder, self.profile.settings.batch)
+        if self.deployed is not None:
+            self.deployed.compiled.save(folder / PROGRAM_FOLDER)
+            self.deployed.compiled.program.config.save(folder / CONFIG_FILE)
         return folder

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from silicut.compress import Plan, Scores, pruned, removed_by
 from silicut.compress import options as restricted
 from silicut.compress.own_class import smaller_own_class
 from silicut.compress.quantisation.sensitivity import Sensitivity
+from silicut.flows.bit_search import sensitivity_images
 from silicut.flows.budget import Budget
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
@@ -24,13 +23,14 @@ from silicut.flows.export import Agreement, agreement, onnx_file, save_model
 from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
-from silicut.flows.options import ONE_BUDGET, PruneOptions
+from silicut.flows.options import ONE_BUDGET
 from silicut.flows.planning import Planner
 from silicut.flows.platform import Candidate, Platform
 from silicut.flows.pruning_problem import Subject
 from silicut.flows.result import Pruned
 from silicut.flows.run_folder import CHECKPOINT, MASKED, RunFolder, profile_file
 from silicut.flows.stages import DENSE, PRUNED, Judge, Stages
+from silicut.flows.task import Task
 from silicut.flows.values import (
     AUTO,
     MEASURED,
@@ -62,8 +62,6 @@ from silicut.targets import Measurement
 from silicut.targets.profile import Profile
 from silicut.training import (
     EpochResult,
-    Loss,
-    Metric,
     TrainingData,
     check_precision,
     fit,
@@ -75,46 +73,21 @@ from silicut.training import (
 from silicut.training.modes import device_of
 
 PLAN, VALUES_STEP, MEASUREMENT, DEPLOYMENT = "plan", "values", "measured", "deployed"
+LOSSES_OF_BITS = "losses-of-bits.json"
 DENSE_FILE = "dense.onnx"  # of runs for a device elsewhere: what the pruned network is to be compared with there
 _CALIBRATION_IMAGES = 2000
 _AGREEMENT_IMAGES = 64
-_CALIBRATION_BATCH, _N_CALIBRATION_BATCHES = 64, 4
 _RECALIBRATED = "batch norm recalibrated"
 _TYPICAL_FRAC = 0.5  # of the dense latency: where values are compared when no latency was asked for
 
 
-@dataclass(frozen=True)
-class Task:
-    """What was asked.
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A pruned network, as data and as a module; whether the module is of the user's own class."""
 
-    Attributes:
-        model, inputs: the trained network and an example of its inputs.
-        budget: of latency; None where a drop of accuracy was asked for.
-        max_drop: points of accuracy that may be lost; None where a latency was asked for.
-        platforms: where the network is to be fast, with the weight of each.
-        options: everything else.
-        data: None where there is none.
-        evaluate, loss, metric: the user's own.
-    """
-
-    model: nn.Module
-    inputs: torch.Tensor | Sequence[torch.Tensor]
-    budget: Budget | None
-    max_drop: float | None
-    platforms: tuple[tuple[Platform, float], ...]
-    options: PruneOptions
-    data: TrainingData | None
-    evaluate: Callable[[nn.Module], float] | None
-    loss: Loss | None
-    metric: Metric | None
-
-    def settings(self) -> dict[str, Any]:
-        """Return what a resumed run must ask again; a dry run may be gone on with to its end."""
-        free = ("is_dry_run", "accepts_nearest")
-        options = {name: value for name, value in asdict(self.options).items() if name not in free}
-        budget = None if self.budget is None else str(self.budget)
-        data = None if self.data is None else self.data.name
-        return {"budget": budget, "max_drop": self.max_drop, "data": data, **options}
+    network: Network
+    module: nn.Module
+    is_own_class: bool
 
 
 class Run:
@@ -142,20 +115,21 @@ class Run:
         _ = self._targets, self._value, self._subject, self._scores, self._drops  # in this order in all processes
         outcome = self._accepted_outcome()
         plan, _ = self._plan, self._compared
-        network, module, is_own_class = self._built(plan.widths)
+        built = self._built(plan.widths)
         if self._options.is_dry_run:
-            return self._result(module, network, is_own_class, (), outcome.measurements, None, None)
+            return self._result(built, (), outcome.measurements, None, None)
+        module = built.module
         self._add_stage(PRUNED, module)
         epochs: tuple[EpochResult, ...] = ()
         if data is not None:
             recalibrate_batch_norm(module, data, _CALIBRATION_IMAGES)
             self._add_stage(_RECALIBRATED, module)
             epochs = self._fine_tune(module, data)
-        network = network.with_parameters(weights_of(module, network))
+        network = built.network.with_parameters(weights_of(module, built.network))
         agreed = self._export(module, network)
         deployed = self._deployed(network)
         measured = self._final_measurements(network)
-        return self._result(module, network, is_own_class, epochs, measured, agreed, deployed)
+        return self._result(replace(built, network=network), epochs, measured, agreed, deployed)
 
     # What is asked
 
@@ -383,21 +357,18 @@ class Run:
         if decider is None:
             return NOTHING_ELSE
 
-        def measured() -> Sensitivity:
-            return from_first(lambda: decider.sensitivity(network, self._calibration, self._progress))
-
-        return decider.decisions(network, self._record("losses of bits", Sensitivity, measured))
+        path = None if self._folder is None else self._folder.shared(LOSSES_OF_BITS)
+        if path is not None and path.exists():
+            return decider.decisions(network, Sensitivity.load(path))
+        assert self._task.data is not None
+        lost = decider.sensitivity(network, sensitivity_images(self._task.data), self._progress)
+        if path is not None:
+            lost.save(path)
+        return decider.decisions(network, lost)
 
     @property
     def _decides_bits(self) -> bool:
         return any(platform.bit_decider is not None for platform, _ in self._task.platforms)
-
-    @property
-    def _calibration(self) -> list[torch.Tensor]:
-        """Training images on which the losses of bits are measured."""
-        assert self._task.data is not None
-        batches = self._task.data.training_batches(0, _CALIBRATION_BATCH, 0)
-        return [x for x, _ in itertools.islice(batches, _N_CALIBRATION_BATCHES)]
 
     @cached_property
     def _budget(self) -> Budget:
@@ -424,7 +395,7 @@ class Run:
         """Return the quality of a plan after its short recovery, kept by plan."""
 
         def score() -> float:
-            _, module, _ = self._built(levels)
+            module = self._built(levels).module
             if (data := self._task.data) is not None:
                 recalibrate_batch_norm(module, data, _CALIBRATION_IMAGES)
                 if (recipe := self._options.recipe) is not None and (epochs := self._options.drop_epochs):
@@ -482,14 +453,14 @@ class Run:
             plan.save(path)
         return plan
 
-    def _built(self, levels: Mapping[str, int]) -> tuple[Network, nn.Module, bool]:
-        """Return the pruned network, a module of it, and whether that is of the user's own class."""
+    def _built(self, levels: Mapping[str, int]) -> _Built:
+        """Return the network that some levels leave."""
         subject = self._subject
         removed = removed_by(levels, subject.blocks)
         kept = self._planner_for_solving(self._planner).kept(levels, self._scores)
         network = pruned(subject.network, kept, removed)
         own = smaller_own_class(self._task.model, network, removed)
-        return network, to_module(network) if own is None else own, own is not None
+        return _Built(network, to_module(network) if own is None else own, own is not None)
 
     # Recovery, export, result
 
@@ -600,18 +571,16 @@ class Run:
 
     def _result(
         self,
-        module: nn.Module,
-        network: Network,
-        is_own_class: bool,
+        built: _Built,
         epochs: tuple[EpochResult, ...],
         measurements: tuple[Measurement, ...],
         agreed: Agreement | None,
         deployed: Deployed | None,
     ) -> Pruned:
         return Pruned(
-            module=module.eval(),
-            is_own_class=is_own_class,
-            network=network,
+            module=built.module.eval(),
+            is_own_class=built.is_own_class,
+            network=built.network,
             plan=self._plan,
             outcome=self._outcome,
             targets=self._targets,
@@ -627,5 +596,5 @@ class Run:
             drops=self._drops,
             dense=self._captured.network,
             deployed=deployed,
-            simulation=self._simulation(network, deployed),
+            simulation=self._simulation(built.network, deployed),
         )

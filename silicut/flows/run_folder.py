@@ -20,7 +20,7 @@ from silicut.records.record import canonical_json
 from silicut.training import from_first, is_first
 
 _SETTINGS, _JOURNAL = "run.json", "metrics.jsonl"
-_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences*.jsonl")
+_FIRST_FILES = ("run.json", "metrics.jsonl", "profile*.json", "divergences*.jsonl", "losses-of-bits.json")
 CHECKPOINT, MASKED = "checkpoint", "masked"  # folders of trainings: after channels are removed, and before
 _SUBJECT = "works on"
 

@@ -179,6 +179,7 @@ class _Rounds:
         self._limit = latencies.limit
         self._time_limit_s = verifier.options.time_limit_s
         self._tried: list[_Trial] = []
+        self._has_learned = False
 
     def run(self) -> Outcome:
         limit, least = self._limit, self._least_frac()
@@ -190,8 +191,8 @@ class _Rounds:
             seen = self._measured(solution, target)
             if LEAST_FRAC * limit <= seen.ratio <= limit:
                 break
-            if self._learns(solution):
-                least = self._least()
+            self._learn(solution)
+            least = self._least() if self._has_learned else least
             too_slow = [self._predicted(r) * (1 - 1e-6) for r in self._rounds if r.ratio > limit]
             target = max(min(_AIM_FRAC * limit * self._predicted(seen) / seen.ratio, *too_slow, 1.0), least)
         return self._outcome(least)
@@ -204,18 +205,19 @@ class _Rounds:
         pruned = Candidate(self._verifier.model(solution.levels), solution.levels)
         return {DENSE: Candidate(self._verifier.model(None)), PRUNED: pruned}
 
-    def _learns(self, solution: Solution) -> bool:
-        """Let profiles learn from the plan that was just measured; tell whether any can."""
+    def _learn(self, solution: Solution) -> None:
+        """Let profiles learn from the plan that was just measured, where they can."""
         candidates, targets = self._candidates(solution), []
         for target in self._latencies.targets:
             predicted_ms = self._latencies.predicted_frac(solution.costs) * target.profile.dense_ms
             targets.append(replace(target, profile=target.platform.learned(target.profile, candidates, predicted_ms)))
-        is_other = any(new.profile is not old.profile for new, old in zip(targets, self._latencies.targets, strict=True))
-        self._latencies = replace(self._latencies, targets=tuple(targets))
-        return is_other
+        before, self._latencies = self._latencies.targets, replace(self._latencies, targets=tuple(targets))
+        self._has_learned = any(new.profile is not old.profile for new, old in zip(targets, before, strict=True))
 
     def _predicted(self, seen: Round) -> float:
         """Return what is predicted of a plan with all that was learned since."""
+        if not self._has_learned:
+            return seen.predicted_frac
         _, costs = evaluate(self._verifier.problem(self._latencies, 1.0), seen.levels)
         return self._latencies.predicted_frac(costs)
 

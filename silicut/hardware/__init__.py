@@ -3,6 +3,8 @@
 from silicut.hardware.fields import BitField, Layout, bit_fields, signed, unsigned
 from silicut.hardware.instructions import (
     MAX_WAIT,
+    OPCODE_BITS,
+    WAIT_BITS,
     WORD_BITS,
     Instruction,
     InstructionSet,
@@ -17,6 +19,8 @@ from silicut.hardware.tokens import Starved, Step, starved
 
 __all__ = [
     "MAX_WAIT",
+    "OPCODE_BITS",
+    "WAIT_BITS",
     "WORD_BITS",
     "BitField",
     "Instruction",

@@ -23,19 +23,16 @@ def partition_view(summary: PartitionSummary) -> Group:
 
 
 def _headline(summary: PartitionSummary) -> str:
-    n = len(summary.engines)
     fps, in_use = summary.images_per_s, wording.percent_text(summary.utilisation_frac)
     return (
-        f"{summary.network}, {summary.precision}, {n} engine{'s' if n > 1 else ''} on {summary.limits.part}: "
+        f"{summary.network}, {summary.precision}, {_plural(len(summary.engines), 'engine')} on {summary.limits.part}: "
         f"{fps:.{wording.decimals_for(fps)}f} images/s, multipliers {in_use} in use, "
         f"simulated; clock of {summary.clock_hz / 1e6:g} MHz assumed"
     )
 
 
 def _engine_table(summary: PartitionSummary) -> Table:
-    table = headed_table(
-        "engine", "Tn x Tm", "layers", "DSP slices", "BRAM18", "cycles", "at work", "inputs", "loads", "stores"
-    )
+    table = headed_table("engine", *_COLUMNS)
     for number, engine in enumerate(summary.engines):
         shares = (wording.percent_text(part / summary.simulated_cycles) for part in _spent(engine))
         add_row(
@@ -76,8 +73,8 @@ def sentences(summary: PartitionSummary) -> list[str]:
         f"One engine alone would take {summary.single_cycles:,} cycles an image; these take "
         f"{summary.simulated_cycles:,.0f}, {speedup:.2f} times fewer.",
         _against_simulation(summary),
-        f"An image is in the pipeline for {summary.n_stages} stages: {wording.ms_text(summary.ms(summary.latency_cycles))}, "
-        f"simulated ({summary.latency_cycles:,} cycles).",
+        f"An image is in the pipeline for {_plural(summary.n_stages, 'stage')}: "
+        f"{wording.ms_text(summary.ms(summary.latency_cycles))}, simulated ({summary.latency_cycles:,} cycles).",
         _memory_sentence(summary),
     ]
     if summary.bound_cycles is not None:
@@ -103,4 +100,9 @@ def _memory_sentence(summary: PartitionSummary) -> str:
     used = summary.n_bytes / summary.simulated_cycles * summary.clock_hz / 1e9
     there = summary.limits.bandwidth_gb_per_s
     of = "any bandwidth is there" if there is None else f"{there:g} GB/s are there, shared equally by all that move"
-    return f"Memory: {summary.n_bytes / 1e6:.1f} MB an image, {used:.1f} GB/s on average; {of}."
+    megabytes = summary.n_bytes / 1e6
+    return f"Memory: {megabytes:.{wording.decimals_for(megabytes)}f} MB an image, {used:.1f} GB/s on average; {of}."
+
+
+def _plural(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -169,7 +169,7 @@ def simulate(*more, program="prog"):
     return ["simulate", program, *more]
 
 
-ACCELERATORS = "n3h, bismo-pynq-z1, bismo-ultra96, tiny"
+ACCELERATORS = "n3h, bismo-pynq-z1, bismo-ultra96, z020, tiny"
 SPLIT = "split must be best, lut, dsp, a share of the LUT core such as 25%, or a .json file, not "
 WRONG = [
     (compile_(network="nowhere"), "nowhere does not exist; check the path"),

@@ -20,7 +20,7 @@ def arguments(out, *more):
     return ["prune", *fixed, *latency, *shape, *more]
 
 
-PLANNED = arguments("", "--accelerator", "n3h", "--bits", "4/8", "--value", "log-energy", "--dry-run")
+PLANNED = arguments("", "--latency", "0.04ms", "--accelerator", "n3h", "--bits", "4/8", "--value", "log-energy", "--dry-run")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def test_a_plan_says_what_is_simulated_and_what_does_not_fit(planned, capsys):
     summary = RunSummary.load(planned / "summary.json")
     assert summary.settings.how == "simulated"
     assert summary.outcome.sentence.startswith("Budget met: simulated ")
+    assert summary.measured.ms <= summary.target_ms == pytest.approx(0.04)
     assert any("the build 'n3h' does not fit: DSP slices: 248 needed, xc7z020 allows 220" in w for w in summary.warnings)
     assert summary.simulation.cycles == round(summary.measured.ms * 1e-3 * GemmConfig().clock_hz)
     assert {layer.w_bits for layer in summary.simulation.layers if layer.w_bits} == {4, 8}

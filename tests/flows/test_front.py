@@ -73,7 +73,7 @@ def test_a_finished_front_is_only_read(finished, tiny_cache, capsys, monkeypatch
         raise AssertionError("this was done already")
 
     monkeypatch.setattr(importlib.import_module("silicut.training.fit")._Trainer, "epoch", fails)
-    monkeypatch.setattr("silicut.flows.run.measure", fails)
+    monkeypatch.setattr("silicut.flows.platform.measure", fails)
     before = FrontSummary.load(finished / "front.json")
     latencies = ("--latency", "1%", "--latency", "70%", "--latency", "50%", "--resume", "--json")
     assert run(arguments(finished, tiny_cache, *latencies)) == 0

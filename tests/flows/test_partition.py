@@ -85,6 +85,7 @@ def test_the_view_names_every_engine_and_layer(found):
     assert "Computed and simulated epoch are equal, 1,168,128 cycles: memory keeps no engine waiting." in text
     assert "this is the best one, by proof" in text
     assert "80 % of xc7vx690t, recalled" in text
+    assert all(word in text for word in ("Tn x Tm", "at work", "inputs", "loads", "stores", "readers"))
     assert all(layer.name in text for layer in ALEXNET)
 
 

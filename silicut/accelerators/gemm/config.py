@@ -267,6 +267,32 @@ BISMO_ULTRA96 = GemmConfig(
 )
 """BISMO's build for the Ultra96: 15.4 binary tera-operations a second."""
 
+Z020 = GemmConfig(
+    name="z020",
+    lut=LutCore(n_rows=8, n_columns=8, word_bits=288, lhs_depth=512, rhs_depth=512),
+    dsp=DspCore(
+        n_rows=4,
+        n_inputs=4,
+        n_outputs=24,
+        n_passes=2,
+        lhs_depth=1024,
+        rhs_depth=1536,
+        macs_per_slice_4bit=4,
+        macs_per_slice_8bit=2,
+        n_accumulator_banks=2,
+    ),
+    buffers=Buffers(feature_words=3584, residual_words=2048, output_words=2048, table_entries=512),
+    n_lanes=4,
+    n_vector_lanes=1,
+    adds_in_luts=True,
+    fill_bits=192,
+)
+"""A build that fits an xc7z020 by `cost.resources` (85 % of its look-up tables), for ResNet-18 at 4 bits with ends at 8.
+
+Its arrays are the best of a scan of some 10^5 shapes by the highest roof of each layer; depths, buffers, lanes and fill are
+those of a local search from there, in which each build's program was compiled and timed by `cost.exact`.
+"""
+
 TINY = GemmConfig(
     name="tiny",
     lut=LutCore(n_rows=2, n_columns=4, word_bits=32, lhs_depth=128, rhs_depth=256),
@@ -279,5 +305,5 @@ TINY = GemmConfig(
 )
 """Small enough for tests and proofs."""
 
-PRESETS = {config.name: config for config in (N3H, BISMO_PYNQ, BISMO_ULTRA96, TINY)}
+PRESETS = {config.name: config for config in (N3H, BISMO_PYNQ, BISMO_ULTRA96, Z020, TINY)}
 """Ready-made builds by name."""

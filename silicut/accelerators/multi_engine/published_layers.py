@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from silicut.accelerators.multi_engine.layers import ConvLayer
 
 
-def _layer(name: str, n: int, m: int, size: int, kernel: int, inputs: tuple[str, ...] = (), stride: int = 1) -> ConvLayer:
+def _layer(name: str, n: int, m: int, size: int, kernel: int, inputs: tuple[str, ...] = (), *, stride: int = 1) -> ConvLayer:
     return ConvLayer(
         name=name, in_channels=n, out_channels=m, height=size, width=size, kernel=(kernel, kernel), strides=(stride, stride),
         inputs=inputs,

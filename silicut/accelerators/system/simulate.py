@@ -21,9 +21,10 @@ from silicut.accelerators.system.memory import SharedMemory
 from silicut.accelerators.system.schedule import Stages
 from silicut.accelerators.system.work import Accelerator, Step, Task
 
-N_DEPARTURES = 12
-"""Images that must leave before the run is over; the last of them say how long an epoch is."""
-_N_STEADY = 8
+N_DEPARTURES = 24
+"""Images that leave before the run is over; the last of them say how long an epoch is."""
+_N_WARM = 12  # images after which a run may end earlier, where epochs are equal
+_N_STEADY = 4
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,14 @@ def simulate(
     pace_cycles: int = 0,
     n_departures: int = N_DEPARTURES,
 ) -> SystemRun:
-    """Return a run of a system from its start until some images have left.
+    """Return a run of a system from its start until some images have left, or until the last epochs are equal.
 
     Args:
         accelerators: that share the memory.
         pipeline: stages of their tasks.
         bytes_per_cycle: of the memory; None for any number.
         pace_cycles: between two images that come; 0 where there is always one more.
-        n_departures: at least 10.
+        n_departures: at most so many images leave; at least 6.
     """
     return _System(accelerators, pipeline, bytes_per_cycle, pace_cycles).run(n_departures)
 
@@ -154,6 +155,7 @@ class _Runner:
     is_storing: bool = False
     n_computed: int = 0
     n_stored: int = 0
+    computing_began: int = 0
     computing_ended: int = 0
     readers_ended: int = 0  # when the last store began that had waited for readers
     spent: list[int] = field(default_factory=lambda: [0] * 5)  # as the fields of Waits
@@ -169,7 +171,7 @@ class _Runner:
         self.spent[2] += loading
         self.spent[3] += now - began - loading - readers
         self.spent[4] += readers
-        self.is_computing = True
+        self.is_computing, self.computing_began = True, now
         return job.step
 
     def end_computing(self, now: int) -> None:
@@ -181,6 +183,11 @@ class _Runner:
         self.spent[0] += job.step.cycles
         if job.step.store_bytes:
             self.computed.append(job)
+
+    def spent_until(self, now: int) -> list[int]:
+        """Return what was spent on what, the step under way included."""
+        under_way = now - self.computing_began if self.is_computing else 0
+        return [self.spent[0] + under_way, *self.spent[1:]]
 
 
 class _System:
@@ -206,9 +213,13 @@ class _System:
         while True:
             while sum(self._start(number) for number in range(len(self._runners))):
                 pass
-            if len(self._departures) >= n_departures:
-                return self._result(n_departures)
+            if len(self._departures) >= n_departures or self._is_steady():
+                return self._result(min(n_departures, len(self._departures)))
             self._go_on()
+
+    def _is_steady(self) -> bool:
+        last = self._departures[-_N_STEADY - 1 :]
+        return len(self._departures) >= _N_WARM and len({b - a for a, b in itertools.pairwise(last)}) == 1
 
     def _go_on(self) -> None:
         """Go to the next event, and let end what ends then."""
@@ -300,7 +311,7 @@ class _System:
         self._n_stored[job.task.name] += 1
         while len(self._departures) < min(self._n_stored.values()):
             self._departures.append(self._now)
-            self._seen.append((self._n_bytes, [list(each.spent) for each in self._runners]))
+            self._seen.append((self._n_bytes, [each.spent_until(self._now) for each in self._runners]))
 
     def _result(self, n_departures: int) -> SystemRun:
         departures = tuple(self._departures[:n_departures])

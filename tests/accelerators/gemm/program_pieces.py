@@ -306,6 +306,7 @@ def set_output(w, queue, number, place, base):
             is_enabled=1,
             bits=bits,
             pitch=slab.pitch,
+            first_channel=0,
             base=base,
             ring_rows=place.shape[1],
             row_words=words,
@@ -316,10 +317,10 @@ def set_output(w, queue, number, place, base):
 def store(w, unit, place, copy_place):
     n = place.slab_words(place.slabs[0])
     waits = {unit.label: 1}
-    w.emit(Store(unit=unit, dram_address=place.slabs[0].address, address=0, n_words=n, waits=waits))
+    w.emit(Store(unit=unit, dram_address=place.slabs[0].address, address=0, n_words=n, kept_bytes=0, waits=waits))
     if copy_place is not None:
         m = copy_place.slab_words(copy_place.slabs[0])
-        w.emit(Store(unit=unit, dram_address=copy_place.slabs[0].address, address=n, n_words=m))
+        w.emit(Store(unit=unit, dram_address=copy_place.slabs[0].address, address=n, n_words=m, kept_bytes=0))
 
 
 def load_residual(w, place, unit):

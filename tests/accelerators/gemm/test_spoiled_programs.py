@@ -12,6 +12,7 @@ from spoiled_programs import WAYS
 from silicut.accelerators.gemm.config import BISMO_PYNQ, TINY
 from silicut.accelerators.gemm.program import Layer, Program, Queue, Unit, assemble, check, problems
 from silicut.accelerators.gemm.simulate import simulate
+from silicut.accelerators.gemm.simulate.machine import Dram
 from silicut.accelerators.gemm.simulate.tracked import Fault, Tracked
 from silicut.hardware import fields_of
 from silicut.records import BadProgram
@@ -62,6 +63,15 @@ def test_spoiled_programs_are_caught_and_located(way):
         n += 1
 
 
+def test_words_of_which_a_byte_is_missing_are_not_read():
+    dram, ones = Dram(2), np.full(1, 2**64 - 1, np.uint64)
+    dram.put(1, ones, kept_bytes=0b00000001)
+    with pytest.raises(Fault, match=r"^reads dram word 1, which nothing has written$"):
+        dram.get(1, 1)
+    dram.put(1, ones - ones, kept_bytes=0b11111110)
+    assert dram.get(1, 1)[0] == 2**64 - 256
+
+
 RESULTS = """
 set_pixels width=5
 set_requantise is_enabled=1 uses_table=1 low=-8 high=7
@@ -96,6 +106,12 @@ ONE_BIT = "set_product n_words=1 lhs_bits=1 rhs_bits=1"
             ["dsp.features words 500..579 must be within 0..511"],
         ),
         ("store n_words=3 dram_address=998", "memory 0", ["dram words 998..1000 must be within 0..999"]),
+        ("store n_words=3 kept_bytes=255", "memory 0", ["kept_bytes must leave a byte to be written"]),
+        (
+            "set_output is_enabled=1 bits=4 pitch=8 first_channel=8 ring_rows=4 row_words=4",
+            "lut.compute 0",
+            ["channels 8..8 must be within 0..7"],
+        ),
         ("load_weights n_lines=1 n_banks=5", "memory 0", ["banks 0..4 must be within 0..3"]),
         ("load_table n_entries=1 send=post", "memory 0", ["it must not use the channel post, which it does not have"]),
         (SMALL_MAP + "3 pad_value=8", "lut.window 0", ["pad_value must have 3 bits, not be 8"]),

@@ -83,7 +83,8 @@ def undominated(choices):
 @pytest.mark.parametrize("seed", range(6))
 def test_limits_of_memory(seed):
     rng = np.random.default_rng(100 + seed)
-    problem = random_problem(rng, 3, 2, n_bram18=int(rng.integers(3, 25)), bytes_per_cycle=float(rng.integers(1, 12)))
+    per_cycle = float(rng.integers(1, 12)) if seed else 0.01
+    problem = random_problem(rng, 3, 2, n_bram18=int(rng.integers(3, 25)), bytes_per_cycle=per_cycle)
     orders = dict(layer_orders(problem.layers))
     best = min(
         least_limited_epoch(problem, groups) for order in orders.values() for groups in runs(order, problem.max_engines)
@@ -173,8 +174,10 @@ def test_outcomes_name_every_broken_limit():
     assert not outcome.is_feasible
     assert outcome.reasons[0] == "DSP slices: 4,096 needed, 2,880 allowed"
     assert outcome.reasons[1].startswith("BRAM18: ")
-    assert outcome.reasons[2].startswith("bytes an epoch: ")
+    assert len(outcome.reasons) == 2
     assert outcome.violation > 0.4
+    use = least_traffic(problem, (Engine(64, 64, tuple(range(10))),), 10)
+    assert outcome.cost == use.n_bytes > problem.epoch_cycles((Engine(64, 64, tuple(range(10))),))  # a byte a cycle
 
 
 def test_what_fits_in_no_way_is_said():

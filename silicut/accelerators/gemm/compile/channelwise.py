@@ -23,10 +23,7 @@ from silicut.accelerators.gemm.compile.rows import ResidualFeeder, RowFeeder, di
 from silicut.accelerators.gemm.compile.schedule import UnitSchedule
 from silicut.accelerators.gemm.compile.views import View
 from silicut.accelerators.gemm.compile.windows import set_window
-from silicut.accelerators.gemm.program import (
-    LoadTable,
-    Unit,
-)
+from silicut.accelerators.gemm.program import LoadTable
 from silicut.numerics import IntegerFormat
 
 Written = list[tuple[Output, list[int]]]

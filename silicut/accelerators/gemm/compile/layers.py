@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from silicut.accelerators.gemm.compile.pool import PoolWalk
 from silicut.accelerators.gemm.compile.product import Product, emit_product, part_shapes, written_parts
 from silicut.accelerators.gemm.compile.results import residual_slabs
 from silicut.accelerators.gemm.compile.rows import distinct_slabs
-from silicut.accelerators.gemm.compile.schedule import LayerSchedule, UnitSchedule
+from silicut.accelerators.gemm.compile.schedule import LayerSchedule, ProductSchedule, UnitSchedule
 from silicut.accelerators.gemm.compile.split import Split, split_layer, with_shared_rows
 from silicut.accelerators.gemm.compile.tensors import Tensors
 from silicut.accelerators.gemm.compile.views import View, padded_to_group
+from silicut.accelerators.gemm.config import GRANULE
 from silicut.accelerators.gemm.program import Unit
 from silicut.numerics import Convolution2d, IntegerFormat, Linear
 from silicut.records import ConfigError, DoesNotFit
@@ -141,12 +143,13 @@ class LayerCompiler:
         """Split a product's filters between the cores, plan and append it."""
         bits = np.array([weight_width(product.weight[f]) if f >= 0 else 1 for f in product.order])
         pitches = tuple(slab.pitch for slab in distinct_slabs(product.view))
-        outputs = tuple(f.bits for f in product.formats if f is not None)
+        joint = self._joint(product)
 
         def added(filters: range) -> list[AddedSlab]:
             return list(_added_slabs(product, filters))
 
-        def shape(filters: range, _: Unit) -> ProductShape:
+        def shape(filters: range, _: Unit, joint: tuple[int, ...] = joint) -> ProductShape:
+            formats = [(i, f.bits) for i, f in enumerate(product.formats) if f is not None]
             return ProductShape(
                 name=product.name,
                 geometry=product.geometry,
@@ -155,17 +158,27 @@ class LayerCompiler:
                 activation_bits=product.view.format.bits,
                 weight_bits=int(bits[filters.start : filters.stop].max()),
                 n_filters=len(filters),
-                output_bits=outputs,
+                output_bits=tuple(n for i, n in formats if i not in joint),
+                joint_bits=tuple(n for i, n in formats if i in joint),
                 residual_row_words=sum(slab.row_words for slab in added(filters)),
                 residual_slabs=tuple(added(filters)),
                 is_added_later=product.epilogue.output in self._added,
             )
 
         plans = split_layer(self.builder.config, len(product.order), shape, self.split)
+        if joint and not _are_joint(plans):
+            joint = ()
+            plans = split_layer(self.builder.config, len(product.order), partial(shape, joint=joint), self.split)
         plans, shares = with_shared_rows(plans, product.geometry.size[0])
         schedule = LayerSchedule(name=product.name, geometry=product.geometry, units=plans, shares_rows=shares)
         self.schedules.append(schedule)
-        return emit_product(self.builder, product, schedule)
+        return emit_product(self.builder, replace(product, joint=joint), schedule)
+
+    def _joint(self, product: Product) -> tuple[int, ...]:
+        """Return the outputs that both cores may write into one slab: a granule a pixel, read by windows of products."""
+        names = (product.epilogue.output, product.epilogue.copy_output)
+        readers = {layer.source for layer in self.tensors.partition.layers if layer.is_product} - self._added
+        return tuple(i for i, name in enumerate(names) if name in readers) if len(product.order) == GRANULE else ()
 
     def _grouped(self, layer: FusedLayer, root: Convolution2d) -> Iterator[tuple[Written, Written]]:
         dsp, geometry = self.builder.config.dsp, geometry_of(root, self.tensors[layer.source])
@@ -283,6 +296,11 @@ class LayerCompiler:
         if unit is Unit.DSP:
             return plan_depthwise(self.builder.config, shape, element_bits)
         return plan_pool(self.builder.config, shape)
+
+
+def _are_joint(plans: Sequence[UnitSchedule]) -> bool:
+    """Tell whether both cores write all of their filters at once."""
+    return len(plans) == 2 and all(isinstance(p.nest, ProductSchedule) and len(p.nest.chunks) == 1 for p in plans)
 
 
 def _added_slabs(product: Product, filters: range) -> Iterator[AddedSlab]:

@@ -14,7 +14,7 @@ from silicut.accelerators.gemm.compile.schedule import (
     UnitSchedule,
 )
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
-from silicut.accelerators.gemm.config import GemmConfig
+from silicut.accelerators.gemm.config import GRANULE, GemmConfig
 from silicut.accelerators.gemm.program import Unit, row_words
 from silicut.records import DoesNotFit
 
@@ -55,6 +55,7 @@ class ProductShape:
         weight_bits: that the filters need.
         n_filters: elements of the output's pixels that the core makes, a multiple of 8.
         output_bits: of the result and of its copy, as far as they are written.
+        joint_bits: of outputs that are written into one slab with the other core's, a granule a pixel.
         residual_row_words: words of a row of what is added, 0 without.
         residual_slabs: its slabs, as far as they hold what is added to these filters; see `AddedSlab`.
         is_added_later: whether another layer adds the output: narrow slabs are then better, as it reads whole ones.
@@ -68,6 +69,7 @@ class ProductShape:
     weight_bits: int
     n_filters: int
     output_bits: tuple[int, ...]
+    joint_bits: tuple[int, ...] = ()
     residual_row_words: int = 0
     residual_slabs: tuple[AddedSlab, ...] = ()
     is_added_later: bool = False
@@ -398,7 +400,8 @@ def _output_ring(
 
     def words(n_filters: int) -> int:
         pitch = -(-n_filters // CHANNEL_GROUP) * CHANNEL_GROUP
-        return sum(row_words(out_width * pitch, bits) for bits in shape.output_bits)
+        own = sum(row_words(out_width * pitch, bits) for bits in shape.output_bits)
+        return own + sum(row_words(out_width * GRANULE, bits) for bits in shape.joint_bits)
 
     fitting = [n for n in range(1, n_chunks + 1) if words(min(n * filters[1], filters[0])) * out_height <= capacity]
     whole = [n for n in fitting if n == n_chunks or n * filters[1] % CHANNEL_GROUP == 0]

@@ -13,6 +13,7 @@ from silicut.accelerators.gemm.compile.geometry import Geometry, PartShape
 from silicut.accelerators.gemm.compile.jobs import Access, Memory
 from silicut.accelerators.gemm.compile.order import Effort
 from silicut.accelerators.gemm.compile.results import (
+    JointSlabs,
     Output,
     ResidualPlace,
     ResultStage,
@@ -22,9 +23,9 @@ from silicut.accelerators.gemm.compile.results import (
 )
 from silicut.accelerators.gemm.compile.rows import ResidualFeeder, RowFeeder, distinct_slabs, rings_of
 from silicut.accelerators.gemm.compile.schedule import LayerSchedule, ProductSchedule, Step, UnitSchedule
-from silicut.accelerators.gemm.compile.views import Part, View
+from silicut.accelerators.gemm.compile.views import Part, Stored, View
 from silicut.accelerators.gemm.compile.windows import set_window
-from silicut.accelerators.gemm.config import WINDOW_STARTUP_CYCLES
+from silicut.accelerators.gemm.config import GRANULE, WINDOW_STARTUP_CYCLES
 from silicut.accelerators.gemm.program import (
     Expand,
     Gemm,
@@ -52,6 +53,7 @@ class Product:
         residual: the tensor that is added, None without.
         residual_first: its element that is added to the first of `order`.
         channel_of: the output tensor's channel of each filter.
+        joint: indices of the outputs that both cores write into one slab.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Product:
     residual: View | None = None
     residual_first: int = 0
     channel_of: tuple[int, ...] = ()
+    joint: tuple[int, ...] = ()
 
     def channels(self, filters: Sequence[int]) -> list[int]:
         """Return the output's channels of filters."""
@@ -99,9 +102,13 @@ def emit_product(
         filters.append(product.order[start : start + unit.nest.n_filters])
         start += unit.nest.n_filters
     feeders = _feeders(builder, product, schedule)
-    cores, first = [], product.residual_first
+    cores, first, size = [], 0, product.geometry.output_size
+    slabs = {
+        i: builder.image.slab(GRANULE, *size, f.bits) for i, f in enumerate(product.formats) if f and i in product.joint
+    }
     for unit, own in zip(schedule.units, filters, strict=True):
-        cores.append(_Core(builder, product, unit, own, first, feeders[unit.unit]))
+        joint = JointSlabs(slabs=slabs, first=first)
+        cores.append(_Core(builder, product, unit, own, joint, feeders[unit.unit]))
         first += len(own)
     for core in cores:
         core.begin()
@@ -136,7 +143,7 @@ class _Core:
         product: Product,
         schedule: UnitSchedule,
         filters: Sequence[int],
-        residual_first: int,
+        joint: JointSlabs,
         feeder: RowFeeder,
     ) -> None:
         assert isinstance(schedule.nest, ProductSchedule)
@@ -149,7 +156,7 @@ class _Core:
         self.position, self.work, self.total = 0, 0, sum(len(s.pixels) * len(s.tiles) for s in self.steps)
         self.written: list[tuple[Output, list[int]]] = []
         self.weights = Weights(builder, self.unit, self.nest, rows_of(product.weight, filters, self.parts))
-        self.residual_first = residual_first
+        self.joint, self.residual_first = joint, product.residual_first + joint.first
         self.results = ResultStage(builder, self.unit, product.epilogue, product.geometry.output_size, None)
         self.lhs_base = self.group_base = -1
         self.chunk = self.product_words = -1
@@ -223,6 +230,7 @@ class _Core:
             self.product.geometry.output_size,
             self.product.formats,
             self.rings.output_rows,
+            self.joint,
         )
         self.results.set_outputs(outputs)
         channels = self.product.channels(self.filters[filters.start : filters.stop])
@@ -340,5 +348,8 @@ class _Core:
 
 
 def written_parts(written: Sequence[tuple[Output, list[int]]]) -> tuple[Part, ...]:
-    """Return the parts of a view of what was written."""
-    return tuple(part_of(output, channels) for output, channels in written)
+    """Return the parts of a view of what was written, one for each slab."""
+    channels: dict[Stored, list[int]] = {}
+    for output, own in written:
+        channels.setdefault(output.slab, []).extend(own)
+    return tuple(part_of(slab, own) for slab, own in channels.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,11 +45,23 @@ class Output:
         index: 0 for the result, 1 for its copy.
         slab: where it goes.
         ring: its rows in the output buffer.
+        first: element of the slab's pixels that is its first channel; others are another core's.
+        n_channels: elements that it writes.
     """
 
     index: int
     slab: Stored
     ring: RowRing
+    first: int
+    n_channels: int
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of each word, a bit each, that another core writes."""
+        if self.n_channels == self.slab.pitch:
+            return 0
+        own = range(self.first // 8, (self.first + self.n_channels) // 8)
+        return sum(1 << byte for byte in range(8) if byte not in own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +103,27 @@ def residual_slabs(view: View, elements: range, layer: str) -> dict[Stored, int]
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class JointSlabs:
+    """Slabs of one granule a pixel that both cores write into, each its own bytes of every word.
+
+    Attributes:
+        slabs: by index of the output.
+        first: element of their pixels that is the core's first channel.
+    """
+
+    slabs: Mapping[int, Stored]
+    first: int
+
+
 def make_outputs(
-    builder: Builder, unit: Unit, channels: int, size: tuple[int, int], formats: Sequence[IntegerFormat | None], n_rows: int
+    builder: Builder,
+    unit: Unit,
+    channels: int,
+    size: tuple[int, int],
+    formats: Sequence[IntegerFormat | None],
+    n_rows: int,
+    joint: JointSlabs | None = None,
 ) -> list[Output]:
     """Return new slabs for what a unit writes, with rings side by side in its output buffer.
 
@@ -103,11 +134,16 @@ def make_outputs(
         size: height and width of the map.
         formats: of the result and of its copy, None for what is not written.
         n_rows: of each ring.
+        joint: slabs that are there already.
     """
-    pitch = -(-channels // CHANNEL_GROUP) * CHANNEL_GROUP
-    slabs = {i: builder.image.slab(pitch, *size, f.bits) for i, f in enumerate(formats) if f is not None}
+    pitch, shared = -(-channels // CHANNEL_GROUP) * CHANNEL_GROUP, joint.slabs if joint else {}
+    slabs = {i: shared.get(i) or builder.image.slab(pitch, *size, f.bits) for i, f in enumerate(formats) if f is not None}
     rings = rings_of(builder, Memory.OUTPUT, unit, list(slabs.values()), n_rows)
-    return [Output(index=i, slab=slab, ring=rings[slab]) for i, slab in slabs.items()]
+    first = joint.first if joint else 0
+    return [
+        Output(index=i, slab=slab, ring=rings[slab], first=first if i in shared else 0, n_channels=pitch)
+        for i, slab in slabs.items()
+    ]
 
 
 def output_row_words(width: int, channels: int, formats: Sequence[IntegerFormat | None]) -> int:
@@ -177,6 +213,7 @@ class ResultStage:
                 is_enabled=int(output is not None),
                 bits=output.slab.bits if output else 0,
                 pitch=output.slab.pitch if output else 0,
+                first_channel=output.first if output else 0,
                 base=output.ring.base if output else 0,
                 ring_rows=output.ring.n_rows if output else 0,
                 row_words=output.ring.row_words if output else 0,
@@ -210,6 +247,7 @@ class ResultStage:
             dram_address=address,
             address=output.ring.address(rows.start),
             n_words=n_words,
+            kept_bytes=output.kept_bytes,
         )
 
     def _set_residual(self) -> None:
@@ -313,12 +351,12 @@ def _wrapped(number: int) -> int:
     return (number + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
-def part_of(output: Output, channels: Sequence[int]) -> Part:
-    """Return what a unit has written as a part of a view.
+def part_of(slab: Stored, channels: Sequence[int]) -> Part:
+    """Return what has been written as a part of a view.
 
     Args:
-        output: where it lies.
+        slab: where it lies.
         channels: of the tensor, in order, as many as are written; the rest of a pixel means nothing.
     """
-    padding = np.full(output.slab.pitch - len(channels), -1).tolist()
-    return Part(output.slab, 0, (*channels, *padding))
+    padding = np.full(slab.pitch - len(channels), -1).tolist()
+    return Part(slab, 0, (*channels, *padding))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from silicut.accelerators.gemm.compile.planning import ProductShape, plan_product
 from silicut.accelerators.gemm.compile.schedule import ProductSchedule, UnitSchedule
 from silicut.accelerators.gemm.compile.views import CHANNEL_GROUP
-from silicut.accelerators.gemm.config import GemmConfig
+from silicut.accelerators.gemm.config import GRANULE, GemmConfig
 from silicut.accelerators.gemm.program import Unit, row_words
 from silicut.records import ConfigError, DoesNotFit
 
@@ -134,7 +134,8 @@ def _words(config: GemmConfig, plan: UnitSchedule, shape: ProductShape) -> int:
     banks = nest.tile_filters if plan.unit is Unit.LUT or not config.dsp else config.dsp.n_columns
     weights = nest.n_tiles * nest.tile_lines * -(-banks * bank_bits // 64)
     rows = sum(row_words(width * shape.n_filters, bits) for bits in shape.output_bits) + shape.residual_row_words
-    return weights + height * rows
+    joint = sum(row_words(width * GRANULE, bits) for bits in shape.joint_bits)
+    return weights + height * (rows + joint)
 
 
 def with_shared_rows(plans: tuple[UnitSchedule, ...], height: int) -> tuple[tuple[UnitSchedule, ...], bool]:

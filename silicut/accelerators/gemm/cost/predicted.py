@@ -183,7 +183,7 @@ class Options:
         if not self.layers.is_depthwise.any():
             return found
         own = depthwise_walk(self.layers, core, shared)
-        names = ("cycles", "words", "walks")
+        names = ("cycles", "words", "walks", "shares")
         return CoreWalk(*(np.where(self.layers.is_depthwise, getattr(own, n), getattr(found, n)) for n in names))
 
     def vector(self, shared: Any) -> Floats:
@@ -203,8 +203,7 @@ class Options:
     def times(self, lut: CoreWalk, dsp: CoreWalk, vector: Floats, memory: Any) -> Floats:
         """Return the cycles of each option: of its busiest unit. Cores and memories broadcast."""
         fetched, rest = self._map_words
-        shares = (lut.walks <= 1) & (dsp.walks <= 1)
-        moved = fetched * np.where(shares, 1, lut.walks + dsp.walks) + rest
+        moved = fetched * np.where(lut.shares & dsp.shares, 1, lut.walks + dsp.walks) + rest
         words = moved + lut.words + dsp.words
         if np.any(memory.has_core_ports):
             own = moved + 2 * np.maximum(lut.words, dsp.words)

@@ -176,15 +176,19 @@ def _arrays(config: GemmConfig, model: ArrayModel) -> Iterator[Item]:
 
 def _lut_array(core: LutCore, model: ArrayModel) -> Use:
     """Return look-up tables by the model; a flip-flop for each bit counted (all stages together), two sums a unit."""
-    n_ffs = core.n_rows * core.n_columns * (core.word_bits + _N_BANKS * _ACCUMULATOR_BITS)
+    n_ffs = _n_sums(core) * (core.word_bits + _N_BANKS * _ACCUMULATOR_BITS)
     return Use(model.n_luts(core), n_ffs, 0, _bank_blocks(core, core.word_bits))
 
 
 def _dsp_array(core: DspCore) -> Use:
     """Return slices with the memories of their operands; flip-flops of the tree of sums and of two sums a filter."""
-    n_sums = core.n_rows * core.n_outputs * _N_BANKS
-    n_ffs = core.n_slices * _SLICE_FFS + n_sums * _ACCUMULATOR_BITS
+    n_ffs = core.n_slices * _SLICE_FFS + _n_sums(core) * _N_BANKS * _ACCUMULATOR_BITS
     return Use(0, n_ffs, core.n_slices, _bank_blocks(core, core.n_inputs * 8))
+
+
+def _n_sums(core: LutCore | DspCore) -> int:
+    """Return the sums of a bank of accumulators."""
+    return core.n_rows * (core.n_columns if isinstance(core, LutCore) else core.n_outputs)
 
 
 def _bank_blocks(core: LutCore | DspCore, word_bits: int) -> int:
@@ -219,8 +223,8 @@ def _buffers(config: GemmConfig) -> Iterator[Item]:
 class Glue:
     """Assumed amounts around the arrays, until synthesis tells.
 
-    They come to 8,000 look-up tables for two cores, 8 lanes, 2 ports and fills of 128 bits, what a fetch and result unit, its
-    controllers, the post-processing and the bus of comparable designs take together.
+    They come to 8,000 look-up tables for two cores, 8 lanes, 2 ports and fills of 128 bits, what a fetch and result unit,
+    its controllers, the post-processing and the bus of comparable designs take together.
 
     Attributes:
         memory_luts: of the unit that moves data.
@@ -231,8 +235,10 @@ class Glue:
         tap_luts: of the vector unit, for each byte that it reads in a cycle: a comparison and a sum.
         lane_luts: of each lane of post-processing, of which every unit has its own.
         lane_dsps: of each lane: two for the multiplier of a 32-bit sum, two for an addition, one for the copy of fewer bits.
-        add_luts: of each lane, in place of the two for an addition: half a look-up table for each of its 2 x 9 x 16 products of
-            bits, and the carries.
+        sum_luts: of each sum of a core that holds more of them than two registers do: a memory of 32 words of 32 bits, six
+            bits of which take four look-up tables.
+        add_luts: of each lane, in place of the two for an addition: half a look-up table for each of its 2 x 9 x 16 products
+            of bits, and the carries.
         slice_luts: of each DSP slice of the array, for its inputs and the sum behind it.
         packed_slice_luts: of each slice that computes two filters at once: to take their results apart.
         ffs_per_lut: flip-flops for each look-up table of these.
@@ -246,6 +252,7 @@ class Glue:
     tap_luts: int = 20
     lane_luts: int = 100
     lane_dsps: int = 5
+    sum_luts: int = 24
     add_luts: int = 180
     slice_luts: int = 8
     packed_slice_luts: int = 22
@@ -268,6 +275,8 @@ def _glue(config: GemmConfig, glue: Glue = Glue()) -> Iterator[Item]:
     if config.adds_in_luts:
         luts, dsps = luts + glue.add_luts, dsps - 2
     yield Item("post-processing", "glue", glue.use(luts * n_lanes, dsps * n_lanes))
+    n_sums = sum(_n_sums(core) for core in cores if core.n_accumulator_banks > _N_BANKS)
+    yield Item("memories of sums", "glue", glue.use(glue.sum_luts * n_sums))
     if config.dsp is not None:
         packs = config.dsp.macs_per_slice_4bit == 4 or config.dsp.macs_per_slice_8bit == 2
         each = glue.packed_slice_luts if packs else glue.slice_luts

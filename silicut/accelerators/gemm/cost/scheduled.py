@@ -66,7 +66,7 @@ def planned_work(shape: ProductShape) -> LayerWork:
         a_bits=shape.activation_bits,
         w_bits=shape.weight_bits,
         dsp_bits=dsp_bits(shape.activation_bits, shape.weight_bits),
-        out_bits=sum(shape.output_bits),
+        out_bits=sum(shape.output_bits) + sum(shape.joint_bits),
         added_bits=-(-shape.residual_row_words // -(-row_words // GRANULE)),
     )
 

@@ -24,7 +24,8 @@ Floats = NDArray[np.float64]
 
 _WORD_BITS = 64
 _PAD = 8  # channels of a slab are filled up to a multiple of it
-_CHUNKS_HELD = 64
+_CHUNKS_HELD = 4
+_ADDED_CHANNELS = 64  # of a slab that is added later
 _MOST_ROWS = 128
 
 
@@ -36,15 +37,17 @@ class CoreWalk:
         cycles: that its busiest stage takes; infinite where a buffer is too small, 0 where it has no filters.
         words: of 64 bits that it alone moves: weights, and what it adds.
         walks: how often it fetches the map; 0 where it has no filters.
+        shares: whether one fetch may serve the other core as well.
     """
 
     cycles: Floats
     words: Floats
     walks: Floats
+    shares: Any
 
     def at(self, rows: Any) -> CoreWalk:
         """Return those of some builds."""
-        return CoreWalk(self.cycles[rows], self.words[rows], self.walks[rows])
+        return CoreWalk(self.cycles[rows], self.words[rows], self.walks[rows], self.shares[rows])
 
 
 def shared_columns(configs: Sequence[GemmConfig]) -> Any:
@@ -143,6 +146,7 @@ def product_walk(layers: Any, n: Any, core: Any, shared: Any) -> CoreWalk:
         cycles=np.where(is_used, np.where(fits, cycles, np.inf), 0.0),
         words=np.where(is_used, words, 0.0),
         walks=np.where(is_used, rings.walks, 0.0),
+        shares=~is_used | rings.shares,
     )
 
 
@@ -165,6 +169,7 @@ def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
     is_cut = ~fits_whole | (~keeps & (chunk <= 1) & (one_stripe | one_tile) & (n_words > 1))
     n_chunks = np.where(is_cut, n_tiles, _ceil(n_tiles, chunk))
     return SimpleNamespace(
+        n=n,
         n_tiles=n_tiles,
         n_stripes=n_stripes,
         n_words=n_words,
@@ -180,8 +185,9 @@ def _nest(layers: Any, n: Any, core: Any, shared: Any) -> Any:
 def _chunk_tiles(layers: Any, n: Any, core: Any, shared: Any, nest: tuple[Any, Any, Any, Any, Any]) -> Any:
     """Return the tiles whose weights lie in the banks together, where rows are whole."""
     n_tiles, tile_lines, fits_table, keeps, fits_rhs = nest
-    added = layers.out_height * _ceil(layers.out_width * _padded(n), GRANULE) * layers.added_bits
-    held = np.where(added > shared.residual_words, 2, _CHUNKS_HELD)
+    few = np.maximum(1, core.rhs_depth // _CHUNKS_HELD // tile_lines)
+    added = _ceil(layers.out_width * _added_channels(np.minimum(few * core.tile, n), n), GRANULE) * layers.added_bits
+    held = np.where(added * layers.out_height > shared.residual_words, 2, _CHUNKS_HELD)
     most = np.where(fits_table, n_tiles, np.maximum(1, shared.entries // 2 // core.tile))
     half = np.maximum(1, np.minimum(most, core.rhs_depth // 2 // tile_lines))
     group = _PAD / np.gcd(_PAD, core.tile.astype(np.int64))
@@ -196,6 +202,7 @@ class _Rings:
     Attributes:
         fit: whether every buffer holds the rows that are needed at least.
         walks: how often the map is fetched.
+        shares: whether one fetch may serve both cores: no second walk, nor a core that needs all rows early.
         residual_words: words of the tensor that is added, as often as they are fetched.
     """
 
@@ -207,18 +214,25 @@ class _Rings:
         again = (nest.passes > 1) & (np.maximum(held, _half(most, needed, height)) < height)
         self.walks = np.where(again, nest.passes, 1)
         out_fits = _output_fits(layers, shared, nest, rows)
-        added = _ceil(layers.out_width * _padded(nest.chunk_filters), GRANULE) * layers.added_bits
-        all_added = _ceil(layers.out_width * _padded(np.minimum(nest.n_tiles * core.tile, layers.out_channels)), GRANULE)
-        all_added = all_added * layers.added_bits
-        most_added = shared.residual_words // np.maximum(all_added, 1)
+        channels = _added_channels(nest.chunk_filters, nest.n)
+        added = _ceil(layers.out_width * channels, GRANULE) * layers.added_bits
+        most_added = shared.residual_words // np.maximum(added, 1)
         again = (nest.n_chunks > 1) & (most_added < layers.out_height)
-        self.residual_words = layers.out_height * all_added * np.where(again, nest.n_chunks, 1)
-        self.fit = (most >= needed) & out_fits & ((layers.added_bits == 0) | (most_added >= rows)) & (added >= 0)
+        once = _ceil(layers.out_width * _padded(nest.n), GRANULE) * layers.added_bits
+        self.residual_words = layers.out_height * np.where(again, np.maximum(nest.n_chunks * added, once), once)
+        self.fit = (most >= needed) & out_fits & ((layers.added_bits == 0) | (most_added >= rows))
+        is_ahead = nest.keeps & (nest.n_chunks > 1) & (most < 2 * height)
+        self.shares = (self.walks <= 1) & ~is_ahead
 
 
 def _half(most: Any, needed: Any, every: Any) -> Any:
     """Return the rows of a ring that shares its buffer with the next layer's."""
     return np.minimum(every, np.maximum(needed, np.minimum(most // 2, _MOST_ROWS)))
+
+
+def _added_channels(chunk_filters: Any, n: Any) -> Any:
+    """Return the channels of the slabs that hold what is added to a chunk of filters."""
+    return np.minimum(_padded(n), np.maximum(_ADDED_CHANNELS, _padded(chunk_filters)))
 
 
 def _padded(n: Any) -> Any:
@@ -289,6 +303,7 @@ def depthwise_walk(layers: Any, core: Any, shared: Any) -> CoreWalk:
         cycles=np.where(fits, cycles, np.inf),
         words=weights + layers.out_channels + added + np.zeros_like(cycles),
         walks=np.where(again, n_chunks, 1) + np.zeros_like(cycles),
+        shares=np.ones_like(cycles, bool),
     )
 
 

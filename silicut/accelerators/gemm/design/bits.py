@@ -12,6 +12,7 @@ ranks plans of one network; it says nothing about accuracy.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -138,6 +139,23 @@ class BitSpace:
         near = {name: min(levels, key=lambda b: abs(b - weight_bits)) for name, levels in self.levels.items()}
         return {name: near[name] if name in free else self.widest[name] for name in self.levels}
 
+    @cached_property
+    def narrowest(self) -> dict[str, int]:
+        """Every variable at its smallest width."""
+        return {name: levels[0] for name, levels in self.levels.items()}
+
+    def loss_like(self, weight_bits: float) -> float:
+        """Return what weights of so many bits everywhere lose; between whole numbers, on the line through the logarithms.
+
+        Raises:
+            ConfigError: there are no such widths to choose from.
+        """
+        low, high = math.floor(weight_bits), math.ceil(weight_bits)
+        if not self.weight_bits[0] <= weight_bits <= self.weight_bits[-1]:
+            raise ConfigError(f"max-loss of {weight_bits:g} bits must be within the widths of weights, {self.weight_bits}")
+        ends = [math.log(max(self.loss(self.uniform(bits)), 1e-300)) for bits in (low, high)]
+        return math.exp(ends[0] + (weight_bits - low) * (ends[1] - ends[0]))
+
     def mean_weight_bits(self, levels: Levels) -> float:
         """Return the mean bits of weights over multiply-accumulates, of the layers that are free."""
         free = [name for name in self._names if name not in self.fixed]
@@ -151,8 +169,8 @@ class BitSpace:
         names: list[list[str]] = [[] for _ in base]
         for name, levels in self.levels.items():
             other = slots_of(self.work({**self.widest, name: levels[0]}).layers)
-            for own, one, two in zip(names, base, other, strict=True):
-                own += [name] if one != two else []
+            for i, (one, two) in enumerate(zip(base, other, strict=True)):
+                names[i] += [name] if one != two else []
         return tuple(self._slot(i, tuple(own)) for i, own in enumerate(names))
 
     def _slot(self, i: int, names: tuple[str, ...]) -> SlotBits:

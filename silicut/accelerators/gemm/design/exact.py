@@ -1,7 +1,7 @@
 """The best build of a grid by branch and bound: the smallest predicted time, with the proof that no other point has less.
 
-Decisions are taken in five steps: lanes, the bit-serial core, the DSP core, the depths of their banks, buffers and all else. What is
-not decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its
+Decisions are taken in steps: lanes, the bit-serial core, the DSP core, the depths of their banks, buffers. What is not
+decided yet is taken at its best in time (unlimited memories, of the cores left the fastest of each layer) and at its
 cheapest in look-up tables, flip-flops, slices and blocks of memory, so a node's bound is never above what it leads to. The
 node of lowest bound is opened first; when that bound is no less than the best build known, it is proven best.
 """
@@ -21,17 +21,21 @@ from silicut.accelerators.gemm.cost.walks import CoreWalk, Floats, shared_column
 from silicut.accelerators.gemm.design.grid import Amounts, Grid
 from silicut.accelerators.gemm.design.problem import DesignProblem
 from silicut.accelerators.gemm.design.space import (
-    BUFFERS,
     DSP_CORE,
     DSP_DEPTHS,
     LUT_CORE,
     LUT_DEPTHS,
+    ROW_BUFFERS,
+    TABLE,
 )
 from silicut.records import DoesNotFit, Progress, Tracker, silent
 
-STEPS = ("lanes", "bit-serial core", "DSP core", "depths of banks", "buffers")
-_LANES = ("n_lanes",)
-_SHARED = (*BUFFERS, "n_vector_lanes", "fill_bits")
+STEPS = ("lanes", "bit-serial core", "DSP core", "depths of banks", "tables and fills", "buffers")
+_LANES = ("n_lanes", "n_vector_lanes", "adds_in_luts")
+_FILLS = (TABLE, "fill_bits")
+_N_MORE_NODES = 200
+"""That are opened behind the proof of the best build, for others that are nearly as good."""
+_N_TABLES = 3
 _UNLIMITED = 2**40
 _MAX_ELEMENTS = 2**19
 _LEAVES_AT_ONCE = 32
@@ -149,11 +153,11 @@ class _Search:
         self.tracker = Tracker(progress, "search builds", 0)
         self.counts = {step: Counts() for step in STEPS}
         self.best: dict[tuple[int, ...], Candidate] = {}
-        self.limit = np.inf
+        self.limit = self.least = np.inf
         self.grid = Grid(problem)
         self.memory = memory_columns([problem.config(self.grid.cheapest)])
-        self.steps = (self._lanes, self._lut_cores, self._dsp_cores, self._depths)
-        self.tables: dict[int, _DspTable] = {}
+        self.steps = (self._lanes, self._lut_cores, self._dsp_cores, self._depths, self._fills)
+        self.walks: dict[int, tuple[CoreWalk, _DspTable]] = {}
 
     def run(self, deadline: float) -> float:
         """Open nodes until the best are proven or time is up; return the bound."""
@@ -161,7 +165,11 @@ class _Search:
         self.counts = {step: Counts() for step in STEPS}
         root = self._family(0, {})
         heap, numbers = [(root.bounds[0], 0, 0, 0, root)] if len(root.bounds) else [], itertools.count(1)
+        n_more = 0
         while heap and heap[0][0] < self.limit:
+            n_more += heap[0][0] >= self.least
+            if n_more > _N_MORE_NODES:
+                break
             if time.monotonic() > deadline:
                 return float(heap[0][0])
             _, _, _, i, family = heapq.heappop(heap)
@@ -209,24 +217,24 @@ class _Search:
         """Bound bit-serial cores by the fastest of the DSP cores for which they leave room, layer by layer."""
         levels, added = self.grid.of(LUT_CORE)
         room = self.grid.room(self.grid.added(point)) - added
-        fits = (room >= 0).all(1)
-        levels, room = levels[fits], room[fits]
-        table = self._dsp_table(point["n_lanes"])
-        bounds = np.full(len(levels), np.inf)
-        for part in _parts(len(levels), self.options.n):
-            lut = self.options.on_lut(self._cores("lut", LUT_CORE, levels[part]), self._shared(point))
-            bounds[part] = self._bounds(lut, table.fastest(room[part, 0]), point)
-        return LUT_CORE, levels, int((~fits).sum()), bounds
+        fits = np.flatnonzero((room >= 0).all(1))
+        walk, table = self._walks(point)
+        bounds = np.full(len(fits), np.inf)
+        for part in _parts(len(fits), self.options.n):
+            rows = fits[part]
+            bounds[part] = self._bounds(walk.at(rows), table.fastest(room[rows, 0]), point)
+        return LUT_CORE, levels[fits], len(levels) - len(fits), bounds
 
     def _dsp_cores(self, point: dict[str, int]) -> _Decisions:
-        table = self._dsp_table(point["n_lanes"])
-        room = self.grid.room(self.grid.added(point))
-        fits = (table.added <= room).all(1)
-        levels, bounds = table.levels[fits], np.full(int(fits.sum()), np.inf)
-        lut = self.options.on_lut(self._cores("lut", LUT_CORE, [_levels(point, LUT_CORE)]), self._shared(point))
-        for part in _parts(len(levels), self.options.n):
-            bounds[part] = self._bounds(lut, table.walk(np.flatnonzero(fits)[part]), point)
-        return DSP_CORE, levels, int((~fits).sum()), bounds
+        walk, table = self._walks(point)
+        of_lut = {name: point[name] for name in LUT_CORE}
+        room = self.grid.room(self.grid.added(_lanes_of(point)), self.grid.added(of_lut))
+        fits = np.flatnonzero((table.added <= room).all(1))
+        bounds = np.full(len(fits), np.inf)
+        row = np.flatnonzero((self.grid.of(LUT_CORE)[0] == _levels(point, LUT_CORE)).all(1))
+        for part in _parts(len(fits), self.options.n):
+            bounds[part] = self._bounds(walk.at(row), table.walk(fits[part]), point)
+        return DSP_CORE, table.levels[fits], len(table.levels) - len(fits), bounds
 
     def _depths(self, point: dict[str, int]) -> _Decisions:
         """Bound the depths of all banks together; buffers are unlimited."""
@@ -242,7 +250,7 @@ class _Search:
             rooms.append((levels, np.array(own)))
         (lut_levels, lut_added), (dsp_levels, dsp_added) = rooms
         i, j = (index.ravel() for index in np.indices((len(lut_levels), len(dsp_levels))))
-        room = self.grid.room(self.grid.added({"n_lanes": point["n_lanes"]}))
+        room = self.grid.room(self.grid.added(_lanes_of(point)))
         fits = (lut_added[i] + dsp_added[j] <= room).all(1)
         i, j = i[fits], j[fits]
         bounds = np.full(len(i), np.inf)
@@ -250,19 +258,28 @@ class _Search:
             bounds[part] = self._bounds(sides[0].at(i[part]), sides[1].at(j[part]), point)
         return (*LUT_DEPTHS, *DSP_DEPTHS), np.hstack([lut_levels[i], dsp_levels[j]]), int((~fits).sum()), bounds
 
+    def _fills(self, point: dict[str, int]) -> _Decisions:
+        """Bound tables of channels and fills of banks; buffers of rows are unlimited."""
+        levels, added = self.grid.of(_FILLS)
+        fits = (added <= self._room(point)).all(1)
+        unlimited = {**self.grid.cheapest, **point, **dict.fromkeys(ROW_BUFFERS, _UNLIMITED)}
+        bounds = self._predicted(unlimited, _FILLS, levels[fits]) if fits.any() else np.zeros(0)
+        return _FILLS, levels[fits], int((~fits).sum()), bounds
+
+    def _room(self, point: dict[str, int]) -> Amounts:
+        """Return what is left of the part, array (4,)."""
+        parts = (_LANES, (*LUT_CORE, *LUT_DEPTHS), (*DSP_CORE, *DSP_DEPTHS), _FILLS)
+        chosen = ({name: point[name] for name in names if name in point} for names in parts)
+        return self.grid.room(*(self.grid.added(part) for part in chosen))
+
     def _buffers(self, point: dict[str, int], bound: float) -> None:
         """Predict the builds below a node, those with most memory first, until one is as good as the bound."""
-        levels, added = self.grid.of(_SHARED)
-        cores = (
-            {name: point[name] for name in (*LUT_CORE, *LUT_DEPTHS)},
-            {name: point[name] for name in (*DSP_CORE, *DSP_DEPTHS)},
-        )
-        room = self.grid.room(self.grid.added({"n_lanes": point["n_lanes"]}), *(self.grid.added(core) for core in cores))
-        fits = (added <= room).all(1)
+        levels, added = self.grid.of(ROW_BUFFERS)
+        fits = np.flatnonzero((added <= self._room(point)).all(1))
         counts = self.counts[STEPS[-1]]
-        counts.n_infeasible += int((~fits).sum())
+        counts.n_infeasible += len(added) - len(fits)
         levels = levels[fits][np.argsort(-added[fits, 3], kind="stable")]
-        names = _SHARED
+        names = ROW_BUFFERS
         start, size = 0, 1
         while start < len(levels):
             some = levels[start : start + size]
@@ -289,7 +306,8 @@ class _Search:
         if not cost < min(self.limit, self.best[key].cost if key in self.best else np.inf):
             return
         self.best[key] = Candidate(cost, point)
-        if cost <= min(candidate.cost for candidate in self.best.values()):
+        if cost < self.least:
+            self.least = cost
             self.tracker.step(f"{cost:,.0f} cycles")
         if len(self.best) > self.n_best:
             del self.best[max(self.best, key=lambda key: self.best[key].cost)]
@@ -302,8 +320,9 @@ class _Search:
 
     def _shared(self, point: dict[str, int]) -> Any:
         """Return what all units share as columns: the lanes that are decided, all else without limit."""
-        grown = {name: self.grid.level(name) for name in ("fill_bits", "n_vector_lanes")} | {"n_lanes": point["n_lanes"]}
-        return shared_columns([self.problem.config(self.grid.cheapest | grown | dict.fromkeys(BUFFERS, _UNLIMITED))])
+        grown = {"fill_bits": self.grid.level("fill_bits"), **_lanes_of(point)}
+        unlimited = dict.fromkeys((*ROW_BUFFERS, TABLE), _UNLIMITED)
+        return shared_columns([self.problem.config(self.grid.cheapest | grown | unlimited)])
 
     def _cores(self, name: str, names: tuple[str, ...], levels: Any) -> list[Any]:
         """Return cores of the bit-serial or of the DSP kind; depths that are not given have no limit."""
@@ -311,17 +330,20 @@ class _Search:
         points = ({**unlimited, **dict(zip(names, map(int, row), strict=True))} for row in levels)
         return [getattr(self.problem.config(point), name) for point in points]
 
-    def _dsp_table(self, n_lanes: int) -> _DspTable:
-        if n_lanes not in self.tables:
-            point = {"n_lanes": n_lanes}
+    def _walks(self, point: dict[str, int]) -> tuple[CoreWalk, _DspTable]:
+        """Return what all cores of either kind do at some lanes, with unlimited memories; the latest ones are kept."""
+        n_lanes = point["n_lanes"]
+        if n_lanes not in self.walks:
+            while len(self.walks) >= _N_TABLES:
+                del self.walks[next(iter(self.walks))]
+            shared = self._shared(point)
             levels, added = self.grid.of(DSP_CORE)
-            fits = (added <= self.grid.room(self.grid.added(point))).all(1)
-            levels, added = levels[fits], added[fits]
             order = np.argsort(added[:, 0], kind="stable")
-            levels, added = levels[order], added[order]
-            walk = self.options.on_dsp(self._cores("dsp", DSP_CORE, levels), self._shared(point))
-            self.tables[n_lanes] = _DspTable(levels, added, walk)
-        return self.tables[n_lanes]
+            order = order[(added[order] <= self.grid.room()).all(1)]
+            dsp = self.options.on_dsp(self._cores("dsp", DSP_CORE, levels[order]), shared)
+            lut = self.options.on_lut(self._cores("lut", LUT_CORE, self.grid.of(LUT_CORE)[0]), shared)
+            self.walks[n_lanes] = lut, _DspTable(levels[order], added[order], dsp)
+        return self.walks[n_lanes]
 
 
 class _DspTable:
@@ -343,7 +365,11 @@ class _DspTable:
     def fastest(self, n_luts: Any) -> CoreWalk:
         """Return the least that any core of so many look-up tables does, option by option."""
         last = np.searchsorted(self.added[:, 0], n_luts, side="right") - 1
-        return CoreWalk(self._cycles[last], self._words[last], self._walk.walks[:1])
+        return CoreWalk(self._cycles[last], self._words[last], self._walk.walks[:1], self._walk.shares[:1])
+
+
+def _lanes_of(point: dict[str, int]) -> dict[str, int]:
+    return {name: point[name] for name in _LANES}
 
 
 def _levels(point: dict[str, int], names: tuple[str, ...]) -> tuple[int, ...]:

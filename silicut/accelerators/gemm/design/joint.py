@@ -1,9 +1,9 @@
 """Build and bits together: branch and bound over builds at a price on what bits lose, with bits proven for each good build.
 
 A build's best time within a loss L is never below the least of (cycles + price x loss) over bits, less price x L, for any
-price. With slots free of each other that least is quick, so branch and bound over builds proves the bound for the whole grid.
-The price is the one at which the best build known would just keep the budget; the gap between the best pair found and the
-bound is stated.
+price. With slots free of each other that least is quick, so branch and bound over builds proves it for the whole grid. The
+price is the one at which the best build known would just keep the budget; the gap between the best pair found and the bound
+is stated.
 """
 
 from __future__ import annotations

@@ -13,26 +13,28 @@ LUT_CORE = ("lut_rows", "lut_columns", "lut_word_bits")
 LUT_DEPTHS = ("lut_lhs_depth", "lut_rhs_depth")
 DSP_CORE = ("dsp_rows", "dsp_inputs", "dsp_outputs", "dsp_passes")
 DSP_DEPTHS = ("dsp_lhs_depth", "dsp_rhs_depth")
-BUFFERS = ("feature_words", "residual_words", "output_words", "table_entries")
+ROW_BUFFERS = ("feature_words", "residual_words", "output_words")
+TABLE = "table_entries"
 
 _LEVELS: dict[str, tuple[int, ...]] = {
     "lut_rows": (2, 4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28),
     "lut_columns": (4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 24, 28, 32),
     "lut_word_bits": (64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 576),
-    "lut_lhs_depth": (256, 512, 1024, 2048),
-    "lut_rhs_depth": (256, 512, 1024, 2048),
+    "lut_lhs_depth": (512, 1024, 1536, 2048),
+    "lut_rhs_depth": (512, 1024, 1536, 2048),
     "dsp_rows": (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16),
     "dsp_inputs": (4, 8, 12, 16, 24, 32),
     "dsp_outputs": (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64),
     "dsp_passes": (2, 4),
-    "dsp_lhs_depth": (256, 512, 1024, 2048),
-    "dsp_rhs_depth": (256, 512, 1024, 2048),
-    "n_lanes": (2, 4, 6, 8, 12, 16, 24),
-    "n_vector_lanes": (2, 4, 8, 16),
+    "dsp_lhs_depth": (512, 1024, 1536, 2048),
+    "dsp_rhs_depth": (512, 1024, 1536, 2048),
+    "n_lanes": (2, 3, 4, 6, 8, 12, 16, 24),
+    "n_vector_lanes": (2, 4, 8),
+    "adds_in_luts": (0, 1),
     "fill_bits": (64, 128, 192, 256, 512),
     "feature_words": (1024, 2048, 3072, 4096, 6144, 8192),
-    "residual_words": (512, 1024, 2048, 4096),
-    "output_words": (512, 1024, 2048, 4096, 8192),
+    "residual_words": (512, 1024, 1536, 2048, 4096),
+    "output_words": (512, 1024, 1536, 2048, 4096),
     "table_entries": (256, 512, 1024),
 }
 
@@ -55,6 +57,7 @@ _N3H_FIXED = {
     "dsp_passes": 2,
     "n_lanes": 4,
     "n_vector_lanes": 4,
+    "adds_in_luts": 0,
     "fill_bits": 128,
     "feature_words": 4096,
     "residual_words": 1024,
@@ -97,7 +100,7 @@ def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e
         macs_per_slice_4bit=4,
         macs_per_slice_8bit=2,
     )
-    buffers = Buffers(**{field: at[field] for field in BUFFERS})
+    buffers = Buffers(**{field: at[field] for field in (*ROW_BUFFERS, TABLE)})
     return GemmConfig(
         name=name,
         lut=lut,
@@ -106,6 +109,7 @@ def config_of(point: Point, memory: Memory | None = None, clock_hz: float = 100e
         buffers=buffers,
         n_lanes=at["n_lanes"],
         n_vector_lanes=at["n_vector_lanes"],
+        adds_in_luts=bool(at["adds_in_luts"]),
         fill_bits=at["fill_bits"],
         clock_hz=clock_hz,
     )

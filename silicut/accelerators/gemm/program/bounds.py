@@ -47,6 +47,7 @@ from silicut.hardware import Instruction
 from silicut.numerics import MAX_SHIFT
 
 MAX_PLANES = 8
+ALL_BYTES = 255
 
 
 def bound_problems(
@@ -124,6 +125,8 @@ def _memory(instruction: Instruction, config: GemmConfig, memory_words: int) -> 
             unit = _unit(instruction.unit, config)
             words = buffers.output_words
             yield from _within(f"{unit.label}.output words", instruction.address, instruction.n_words, words)
+            if instruction.kept_bytes == ALL_BYTES:
+                yield "kept_bytes must leave a byte to be written"
         case LoadInstructions():
             pass
         case _:
@@ -192,6 +195,7 @@ def _output(output: SetOutput, config: GemmConfig) -> Iterator[str]:
     if not 1 <= output.bits <= MAX_PLANES:
         yield f"bits must be 1..{MAX_PLANES}, not {output.bits}"
     yield from _at_least(output, 1, "pitch", "ring_rows", "row_words")
+    yield from _within("channels", output.first_channel, 1, output.pitch)
     yield from _within("output words", output.base, output.ring_rows * output.row_words, config.buffers.output_words)
 
 
@@ -324,7 +328,8 @@ def _pool(pool: Pool, registers: RegisterFile, unit: Unit, config: GemmConfig) -
 
 def _results(results: Results, first_channel: int, n_channels: int) -> Iterator[str]:
     for number, output in results.outputs.items():
-        yield from _within(f"channels of output {number}", first_channel, n_channels, output.pitch)
+        first = output.first_channel + first_channel
+        yield from _within(f"channels of output {number}", first, n_channels, output.pitch)
         needed = -(-results.pixels.width * output.pitch // GRANULE) * output.bits
         if output.row_words < needed:
             yield f"row_words of output {number} must be at least {needed}, not {output.row_words}"

@@ -230,7 +230,11 @@ class Store(Instruction):
     ::
 
         for i in range(n_words):
-            dram[dram_address + i] = unit.output[address + i]
+            for byte in range(8):
+                if not kept_bytes >> byte & 1:
+                    dram[dram_address + i] byte = unit.output[address + i] byte
+
+    Bytes are kept where both cores write into one slab: with a pitch of 64, byte j of a word is of channels 8 j to 8 j + 7.
     """
 
     mnemonic: ClassVar[str] = "store"
@@ -242,6 +246,7 @@ class Store(Instruction):
     dram_address: int = unsigned(DRAM_BITS, "first word in DRAM")
     address: int = unsigned(15, "first word of the output buffer")
     n_words: int = unsigned(15, "words to write")
+    kept_bytes: int = unsigned(8, "bytes of every word that stay as they are, a bit each")
 
 
 def resource_of(instruction: Instruction) -> Resource | None:

@@ -160,7 +160,7 @@ class SetOutput(Instruction):
 
     ::
 
-        element x * pitch + channel of the row at base + y % ring_rows * row_words = the lowest `bits` bits of value
+        element x * pitch + first_channel + channel of the row at base + y % ring_rows * row_words = the low bits of value
 
     in the layout of a slab: a granule of 64 elements is `bits` words, one a plane. Output 1 is the copy of set_copy.
     """
@@ -171,6 +171,7 @@ class SetOutput(Instruction):
     is_enabled: int = unsigned(1, "it is written")
     bits: int = unsigned(4, "planes of an element")
     pitch: int = unsigned(15, "elements of a pixel")
+    first_channel: int = unsigned(15, "element of a pixel that channel 0 becomes: others are another core's")
     base: int = unsigned(15, "first word of its ring in the output buffer")
     ring_rows: int = unsigned(12, "rows that the ring holds")
     row_words: int = unsigned(15, "words of a row")

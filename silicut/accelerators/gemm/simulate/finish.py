@@ -126,7 +126,8 @@ def write_output(values: Sums, places: Places, output: SetOutput, width: int, bu
         Fault: a word is still being read.
     """
     y, x = np.divmod(places.pixels, width)
-    elements = x[:, None] * output.pitch + places.first_channel + np.arange(values.shape[1])
+    first = output.first_channel + places.first_channel
+    elements = x[:, None] * output.pitch + first + np.arange(values.shape[1])
     words = (output.base + y % output.ring_rows * output.row_words)[:, None] + elements // GRANULE * output.bits
     numbers = elements % GRANULE
     is_touched = np.zeros(len(buffer.bits), bool)

@@ -16,6 +16,7 @@ from silicut.accelerators.gemm.program.tiles import CoreShape
 from silicut.accelerators.gemm.simulate.tracked import Fault, Tracked
 
 Sums = NDArray[np.int64]
+_ALL_BYTES = 255
 
 
 class Dram:
@@ -27,16 +28,19 @@ class Dram:
 
     def __init__(self, n_words: int) -> None:
         self.words: Words = np.zeros(n_words, np.uint64)
-        self._is_written = np.zeros(n_words, bool)
+        self._written = np.zeros(n_words, np.uint8)  # a bit for each byte
 
-    def put(self, address: int, words: Words) -> None:
-        """Write words."""
-        self.words[address : address + len(words)] = words
-        self.mark(address, len(words))
+    def put(self, address: int, words: Words, kept_bytes: int = 0) -> None:
+        """Write words, but for those of their bytes that are kept, a bit each."""
+        part = slice(address, address + len(words))
+        bits = np.unpackbits(np.array([kept_bytes], np.uint8), bitorder="little")
+        kept = (bits * np.uint8(_ALL_BYTES)).view("<u8").astype(np.uint64)
+        self.words[part] = self.words[part] & kept | words & ~kept
+        self._written[part] |= np.uint8(_ALL_BYTES & ~kept_bytes)
 
     def mark(self, address: int, n_words: int) -> None:
         """Note that words have been written."""
-        self._is_written[address : address + n_words] = True
+        self._written[address : address + n_words] = _ALL_BYTES
 
     def get(self, address: int, n_words: int) -> Words:
         """Return words.
@@ -45,8 +49,9 @@ class Dram:
             Fault: one of them was never written.
         """
         part = slice(address, address + n_words)
-        if not self._is_written[part].all():
-            first = address + int(np.argmin(self._is_written[part]))
+        is_written = self._written[part] == _ALL_BYTES
+        if not is_written.all():
+            first = address + int(np.argmin(is_written))
             raise Fault(f"reads dram word {first}, which nothing has written")
         return self.words[part]
 

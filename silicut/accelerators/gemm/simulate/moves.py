@@ -101,4 +101,4 @@ def _store(store: Store, machine: Machine, when: Interval) -> None:
     part = slice(store.address, store.address + store.n_words)
     output.times.read(part, *when)
     words = np.packbits(output.bits[part], axis=1, bitorder="little").view("<u8")[:, 0]
-    machine.dram.put(store.dram_address, words.astype(np.uint64))
+    machine.dram.put(store.dram_address, words.astype(np.uint64), store.kept_bytes)

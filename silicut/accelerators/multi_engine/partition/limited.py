@@ -10,6 +10,7 @@ epoch with a proof and the least one that is kept lies what remains open; both a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,10 +22,11 @@ from silicut.accelerators.multi_engine.partition.memory import least_traffic
 from silicut.accelerators.multi_engine.partition.orders import Order, layer_orders
 from silicut.accelerators.multi_engine.partition.problem import Engine, Partition, PartitionProblem
 
-_N_ROUNDS = 25
+_N_ROUNDS = 25  # of prices for one epoch
 _TOLERANCE = 1e-9
-_N_LABELS = 200
-_NEAR = 1.25
+_NEAR = 1.25  # runs whose cheapest engines exceed limits by less are filled otherwise
+_N_LABELS = 200  # of the most promising sums while runs are filled
+_N_BOUNDS = 32  # parts into which epochs are cut where a proof is looked for
 _NEVER = 2**62
 
 
@@ -61,7 +63,7 @@ class Tested:
 
 
 def limited_partition(problem: PartitionProblem) -> LimitedPartition:
-    """Return the best partition found under all limits, and a bound for all partitions into runs; both to a thousandth."""
+    """Return the best partition found under all limits, and a bound for all partitions into runs."""
     free = exact_partition(problem)
     if not problem.limits.bounds_memory or keeps_memory(problem, free.partition, free.epoch_cycles):
         return LimitedPartition(free.partition, free.epoch_cycles, free.epoch_cycles, free.order, free.n_epochs)
@@ -79,7 +81,7 @@ def keeps_memory(problem: PartitionProblem, partition: Partition, epoch: int) ->
     """Tell whether a partition keeps the limits of blocks and bytes at an epoch, in the best tiles."""
     limits = problem.limits
     use = least_traffic(problem, partition, limits.n_bram18)
-    moves_in_time = limits.bytes_per_cycle is None or use.n_bytes <= limits.bytes_per_cycle * epoch
+    moves_in_time = use.least_cycles(limits.bytes_per_cycle) <= epoch
     return moves_in_time and (limits.n_bram18 is None or use.n_bram18 <= limits.n_bram18)
 
 
@@ -87,6 +89,8 @@ def _of_order(runs: LimitedRuns, name: str, known: int | None) -> LimitedPartiti
     """Return what an order gives that is better, by more than a thousandth, than a known epoch."""
     test = functools.cache(runs.test)
     lowest, slowest = runs.range
+    if known is None and test(slowest).is_refuted:
+        return LimitedPartition(None, None, slowest + 1, "", 1)
     step = max(1, lowest // 1000)
     last = slowest if known is None else known - step
     low, high = lowest - 1, min(lowest, last) if known is None else last
@@ -94,7 +98,8 @@ def _of_order(runs: LimitedRuns, name: str, known: int | None) -> LimitedPartiti
         low, high = high, min(last, high + high // 4 + 1)
     refuted = high
     if not test(high).is_refuted:
-        refuted, _ = _narrowed(lambda epoch: test(epoch).is_refuted, lowest - 1, high, step)
+        coarse = max(step, (high - lowest) // _N_BOUNDS)
+        refuted, _ = _narrowed(lambda epoch: test(epoch).is_refuted, lowest - 1, high, coarse)
     _, high = _narrowed(lambda epoch: test(epoch).partition is None, max(low, refuted), high, step)
     partition, n_epochs = test(high).partition, test.cache_info().misses
     if partition is None:
@@ -154,19 +159,17 @@ class LimitedRuns:
 
     @property
     def range(self) -> tuple[int, int]:
-        """Epochs that the search lies between: the least one with slices alone limited, and that of the smallest engine."""
+        """Epochs that the search lies between: the least with slices alone limited, and one in which anything is done."""
         least, _ = Runs(self._problem, self._order).least_epoch()
         assert least is not None  # some engine is always possible
-        return least, int(self._cycles[-1, 0, 0])
+        slowest, per_cycle = int(self._cycles[-1, 0, 0]), self._problem.limits.bytes_per_cycle
+        return least, slowest if per_cycle is None else max(slowest, math.ceil(self._bytes[-1].max() / per_cycle))
 
     def epoch_of(self, partition: Partition) -> int:
         """Return the least epoch for which a partition keeps the limits: bytes may need more cycles than products do."""
-        epoch = self._problem.epoch_cycles(partition)
-        per_cycle = self._problem.limits.bytes_per_cycle
-        if per_cycle is None:
-            return epoch
-        use = least_traffic(self._problem, partition, self._problem.limits.n_bram18)
-        return max(epoch, int(np.ceil(use.n_bytes / per_cycle)))
+        limits = self._problem.limits
+        use = least_traffic(self._problem, partition, limits.n_bram18)
+        return max(self._problem.epoch_cycles(partition), use.least_cycles(limits.bytes_per_cycle))
 
     def test(self, epoch: int) -> Tested:
         """Return whether an epoch is kept, refuted, or neither could be shown."""

@@ -7,6 +7,7 @@ merged: the best choice within any number of blocks is exact over these depths.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,10 @@ class MemoryUse:
     n_bram18: int
     n_bytes: int
     depths: tuple[tuple[int, int], ...]
+
+    def least_cycles(self, bytes_per_cycle: float | None) -> int:
+        """Return the cycles in which a memory moves the bytes of an image; 0 for any number of bytes a cycle."""
+        return 0 if bytes_per_cycle is None else math.ceil(self.n_bytes / bytes_per_cycle)
 
 
 def least_traffic(problem: PartitionProblem, partition: Partition, n_bram18: int | None) -> MemoryUse:

@@ -67,16 +67,15 @@ def walk(
 
 
 def outcome_of(problem: PartitionProblem, partition: Partition) -> Outcome:
-    """Return the epoch of a partition in cycles, and by how much it exceeds the limits."""
+    """Return the epoch of a partition in cycles, of products or of bytes, and by how much it exceeds slices and blocks."""
     limits, epoch = problem.limits, problem.epoch_cycles(partition)
     n_dsps = problem.n_macs_per_cycle(partition) * problem.precision.n_dsps_per_mac
     needs = [("DSP slices", n_dsps, limits.n_dsps)]
     if limits.bounds_memory:
         use = least_traffic(problem, partition, limits.n_bram18)
+        epoch = max(epoch, use.least_cycles(limits.bytes_per_cycle))
         if limits.n_bram18 is not None:
             needs.append(("BRAM18", use.n_bram18, limits.n_bram18))
-        if limits.bytes_per_cycle is not None:
-            needs.append(("bytes an epoch", use.n_bytes, int(limits.bytes_per_cycle * epoch)))
     broken = [(what, needed, there) for what, needed, there in needs if needed > there]
     return Outcome(
         epoch,

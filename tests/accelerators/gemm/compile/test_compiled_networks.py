@@ -10,6 +10,7 @@ from random_integer_networks import RandomNetwork, random_config
 
 from silicut.accelerators.gemm.compile import CompileOptions, compile_network
 from silicut.accelerators.gemm.config import N3H, TINY
+from silicut.accelerators.gemm.program import Queue, Store, Unit
 from silicut.accelerators.gemm.simulate import simulate
 from silicut.compress.quantisation import BitPlan, LayerBits, find_sites, quantisable
 from silicut.compress.quantisation.calibration import activation_quantisations, histograms
@@ -124,6 +125,18 @@ def test_rows_that_banks_cannot_hold(n_lut, n_channels):
     nests = [unit.nest for unit in compile_network(network, TINY, options).schedules[0].units]
     assert all(nest.is_k_split for nest in nests)
     assert wrong_tensors(network, TINY, options) == ([], 2)
+
+
+def test_both_cores_write_their_bytes_of_one_slab():
+    rng, net = np.random.default_rng(0), Growing("uint4", (8, 6, 7), 0.1, 3)
+    net.layer(rng, "first", "x", "a", 64, weights="int4", scale=0.2, zero_point=2)
+    net.layer(rng, "second", "a", "y", 16, weights="int4", scale=0.2, zero_point=0)
+    network, options = net.finished("y").network, CompileOptions(split={"first": 40, "second": 8})
+    program = compile_network(network, N3H, options).program
+    assert [len(program.places[name].slabs) for name in ("a", "y")] == [1, 2]
+    masks = {(s.layer, s.unit, s.kept_bytes) for s in program.of(Queue.MEMORY) if isinstance(s, Store)}
+    assert masks == {(0, Unit.LUT, 0b11100000), (0, Unit.DSP, 0b00011111), (1, Unit.LUT, 0), (1, Unit.DSP, 0)}
+    assert wrong_tensors(network, N3H, options) == ([], 3)
 
 
 @pytest.mark.parametrize("weight_bits", range(1, 9))

@@ -30,6 +30,13 @@ def parts(n, size):
     return [min(size, n - start) for start in range(0, n, size)]
 
 
+def counted_vector(layer: LayerWork, config: GemmConfig) -> int:
+    """Words that the vector unit reads, or results that it finishes."""
+    n_words = len(parts(layer.out_channels * (4 if layer.a_bits <= 4 else 8), 64 * config.memory.n_ports))
+    taps = n_words * layer.kernel_height * layer.kernel_width
+    return layer.m * max(taps, len(parts(layer.out_channels, config.n_vector_lanes)))
+
+
 def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float]:
     """The same roofs, counted piece by piece in plain Python."""
     found, tiles = dict.fromkeys(UNITS, 0), {"lut": 0, "dsp": 0}
@@ -77,9 +84,7 @@ def counted(layer: LayerWork, n_lut: int, config: GemmConfig) -> dict[str, float
         latency, n_banks = (tiles[name] * core.latency_cycles, core.n_accumulator_banks) if core else (0, 1)
         found[f"{name}_banks"] = (found[f"{name}_execute"] + found[f"{name}_result"] + latency) // n_banks
     if layer.kind is Kind.WINDOWS:
-        n_words = len(parts(layer.out_channels * (4 if layer.a_bits <= 4 else 8), 64 * config.memory.n_ports))
-        taps = n_words * layer.kernel_height * layer.kernel_width
-        found["vector"] = n_pixels * max(taps, len(parts(layer.out_channels, config.n_vector_lanes)))
+        found["vector"] = counted_vector(layer, config)
     words = math.ceil(sum(bits.values()) / 64) + (0 if layer.kind is Kind.WINDOWS else layer.out_channels)
     row = layer.in_width * layer.in_channels
     granules = layer.n_rows_read * len(parts(row, 64))

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from silicut.accelerators.gemm.config import BISMO_PYNQ, BISMO_ULTRA96, N3H, PRESETS, TINY, DspCore, LutCore, Memory
+from silicut.accelerators.gemm.config import BISMO_PYNQ, BISMO_ULTRA96, N3H, PRESETS, TINY, Z020, DspCore, LutCore, Memory
 from silicut.accelerators.gemm.cost.resources import (
     AMOUNTS,
     BISMO_V1,
@@ -35,14 +35,24 @@ def test_bismos_own_builds(config, n_luts, n_bram36):
 def test_groups_add_up_and_the_assumptions_come_to_what_they_say():
     found = resources(N3H)
     assert found.of("arrays") + found.of("buffers") + found.of("glue") == found.total
-    slices = next(item for item in found.items if item.name == "inputs and sums of DSP slices")
-    assert found.of("glue").n_luts - slices.use.n_luts == 8_000
+    own = ("inputs and sums of DSP slices", "memories of sums")
+    arrays = sum(item.use.n_luts for item in found.items if item.name in own)
+    assert found.of("glue").n_luts - arrays == 8_000
+
+
+def test_more_than_two_banks_of_sums_are_memories():
+    two = dataclasses.replace(TINY, dsp=dataclasses.replace(TINY.dsp, n_accumulator_banks=2))
+    before, three, nine = (
+        resources(dataclasses.replace(two, dsp=dataclasses.replace(two.dsp, n_accumulator_banks=n))).total.n_luts
+        for n in (2, 3, 9)
+    )
+    assert (three - before, nine - three) == (24 * 4, 0)
 
 
 def test_the_reference_point_is_no_design_for_the_small_part():
     sentences = exceeded(resources(N3H), PART)
     assert sentences == (
-        "LUTs: 49,211 needed, xc7z020 allows 45,220 (85% of 53,200); most go to LUT core 40,187, memory unit 3,180, "
+        "LUTs: 49,595 needed, xc7z020 allows 45,220 (85% of 53,200); most go to LUT core 40,187, memory unit 3,180, "
         "post-processing 2,400",
         "DSP slices: 248 needed, xc7z020 allows 220; most go to DSP core 128, post-processing 120",
         "BRAM36: 262 needed, xc7z020 allows 140; most go to LUT core 96, buffers of the LUT core 42, buffers of the DSP "
@@ -55,6 +65,12 @@ def test_the_reference_point_is_no_design_for_the_small_part():
 def test_additions_in_luts_save_two_slices_a_lane():
     before, after = (resources(dataclasses.replace(TINY, adds_in_luts=where)).total for where in (False, True))
     assert (before.n_dsps - after.n_dsps, after.n_luts - before.n_luts) == (2 * 6, 180 * 6)
+
+
+def test_the_build_for_the_small_part_fits_it():
+    board = dataclasses.replace(device_table().board("pynq-z1"), bandwidth_gb_per_s=1.6)
+    assert exceeded(resources(Z020), PART) == ()
+    assert exceeded_by_memory(Z020, board) == ()
 
 
 def test_limits_are_met_to_the_unit():

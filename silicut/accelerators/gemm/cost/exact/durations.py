@@ -192,7 +192,7 @@ def _columns(part: UnitSchedule, geometry: Geometry, config: GemmConfig, *, is_w
 def _pools(schedules: Sequence[LayerSchedule], jobs: Sequence[Job], config: GemmConfig) -> Iterator[Busy]:
     """Yield the durations of the vector unit's jobs; a layer's are those between two changes of the layer's number."""
     layers = (layer for layer in schedules if any(isinstance(part.nest, PoolSchedule) for part in layer.units))
-    number, cycles = -1, 0
+    number = -1
     for job in jobs:
         pool = job.instruction
         if not isinstance(pool, Pool):
