@@ -109,13 +109,13 @@ def _gap_text(cycles: list[str], optimum: float | None) -> str:
         return "optimum not known"
     found = [100 * (float(number) / optimum - 1) for number in cycles if number]
     none = f"none in {len(cycles) - len(found)}" if len(found) < len(cycles) else ""
-    text = f"{statistics.fmean(found):.1f} ({min(found):.1f} to {max(found):.1f})" if found else ""
-    return ", ".join(part for part in (text, none) if part)
+    spread = f" ({min(found):.1f} to {max(found):.1f})" if len(found) > 1 else ""
+    return ", ".join(part for part in (f"{statistics.fmean(found):.1f}{spread}" if found else "", none) if part)
 
 
 def _first_text(numbers: Iterable[str]) -> str:
     found = [int(number) for number in numbers if number]
-    return f"{min(found)} to {max(found)}" if found else "never"
+    return " to ".join(map(str, sorted({min(found), max(found)}))) if found else "never"
 
 
 def main() -> None:
