@@ -123,7 +123,8 @@ def test_accelerators(tmp_path):
     [
         (
             lambda: accelerator("n4h"),
-            "accelerator must be one of n3h, bismo-pynq-z1, bismo-ultra96, z020, tiny, or a file such as mine.json, not 'n4h'",
+            "accelerator must be one of n3h, bismo-pynq-z1, bismo-ultra96, z020, tiny, or a file such as mine.json, "
+            "not 'n4h'",
         ),
         (lambda: accelerator("n3h", -1), "clock_hz must be positive, not -1000000.0"),
         (lambda: accelerator("nowhere.json"), "nowhere.json does not exist; check the path"),
