@@ -349,7 +349,8 @@ class _Search:
         """Return all bit-serial cores, the DSP cores that fit, and of these the levels and what they add."""
         levels, added = self.grid.of(DSP_CORE)
         order = np.argsort(added[:, 0], kind="stable")
-        order = order[(added[order] <= self.grid.room()).all(1)]
+        room = np.max([self.grid.room(lanes) for lanes in self.grid.of(_LANES)[1]], axis=0)  # none is cheapest in all
+        order = order[(added[order] <= room).all(1)]
         levels, added = levels[order], added[order]
         luts = self._cores("lut", LUT_CORE, self.grid.of(LUT_CORE)[0])
         return luts, self._cores("dsp", DSP_CORE, levels), levels, added

@@ -34,6 +34,13 @@ def test_the_best_of_a_small_grid_is_found_and_proven(network, luts):
     assert outcome.cost == found.best[0].cost
 
 
+def test_slices_that_lanes_leave_over_are_used():
+    of = problem("resnet8", 0.85, space(**ONE), dsps=0.4)
+    found = branch_and_bound(of)
+    assert found.best[0].cost == pytest.approx(least(of), rel=1e-12)
+    assert found.best[0].point["adds_in_luts"] == 1
+
+
 def test_several_best_builds_have_different_cores_and_rising_cost():
     found = branch_and_bound(problem("lenet5", 0.85, space()), n_best=4)
     cores = [
