@@ -211,14 +211,14 @@ class _Search:
 
     def _lanes(self, _: dict[str, int]) -> _Decisions:
         levels, added = self.grid.of(_LANES)
-        fits = (added <= self.grid.room()).all(1)
+        fits = (added <= self.grid.room(self.grid.least(DSP_CORE))).all(1)
         return _LANES, levels[fits], int((~fits).sum()), np.zeros(int(fits.sum()))
 
     def _lut_cores(self, point: dict[str, int]) -> _Decisions:
         """Bound bit-serial cores by the fastest of the DSP cores for which they leave room, layer by layer."""
         levels, added = self.grid.of(LUT_CORE)
         room = self.grid.room(self.grid.added(point)) - added
-        fits = np.flatnonzero((room >= 0).all(1))
+        fits = np.flatnonzero((room >= self.grid.least(DSP_CORE)).all(1))
         walk, table = self._walks(point)
         bounds = np.full(len(fits), np.inf)
         for part in _parts(len(fits), self.options.n):

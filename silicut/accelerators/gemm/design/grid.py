@@ -55,6 +55,12 @@ class Grid:
         """Return what is left of the part when the cheapest build and some additions have been taken, array (4,)."""
         return self.allowed - self._least - sum(added, np.zeros(4, np.int64))
 
+    def least(self, names: Sequence[str]) -> Amounts:
+        """Return the least that any levels of some parameters add, amount by amount, array (4,); below 0 where the smallest
+        levels are not the cheapest ones."""
+        found: Amounts = self.of(names)[1].min(axis=0)
+        return found
+
     def level(self, name: str) -> int:
         """Return the largest level of a parameter."""
         return max(self._levels[name])

@@ -52,4 +52,6 @@ def problem(network="lenet5", luts=0.85, of=None, dsps=1.0, plan=None):
     """Return the problem of a network of the zoo on an xc7z020 of which so many look-up tables and slices may be used."""
     layers = network_work(known_layers(network), plan or BitPlan.uniform(4, 4)).layers
     part = device_table().part("xc7z020")
-    return DesignProblem(layers=layers, part=part, limits=Limits(n_luts=luts, n_dsps=dsps), space=of or space(), network=network)
+    return DesignProblem(
+        layers=layers, part=part, limits=Limits(n_luts=luts, n_dsps=dsps), space=of or space(), network=network
+    )
