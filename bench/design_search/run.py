@@ -1,13 +1,14 @@
 """How far are learned and heuristic searches from the best build of a grid?
 
-    python bench/design_search/run.py [--only exact searches] [--cases NETWORK@PART ...] [--grids NAME ...]
+    python bench/design_search/run.py [--only designs exact searches] [--cases NETWORK@PART ...] [--grids NAME ...]
         [--solvers NAME ...] [--seeds N ...] [--long] [--quick]
 
 Builds of the GEMM accelerator are searched for the least predicted time of ResNet-18 and MobileNetV2 (224 x 224, weights
 and activations of 4 bits, first and last product of 8) on an xc7z020 and an xc7z045 at an assumed 100 MHz. Branch and bound
 finds the optimum of the grid with proof; then every solver gets 600 evaluations (distinct builds) for each seed. Two grids:
 the committed one, and the hardware actions of N3H-Core's released search, everything else fixed. With --long the solvers
-that are quick enough for it get 20 times as many as well.
+that are quick enough for it get 20 times as many as well. The question "designs" is what comes of it: the build that
+`silicut design` chooses for ResNet-18, compiled and timed to the cycle, for other memories and bits too.
 
 Rows in results/ are not made again (delete them when the model of time or the grid changes), and with --storage FILE an
 interrupted search goes on with its own evaluations; `python bench/design_search/tables.py` writes the README.
@@ -22,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import designs
 from study import Table
 
 from silicut.accelerators.gemm.cost.work import LayerWork, network_work, with_edge_bits
@@ -99,7 +101,9 @@ def fill(rows: Table, problem: DesignProblem, key: dict[str, object], storage: P
 def main() -> None:
     """Make the rows that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=("exact", "searches"), default=("exact", "searches"))
+    questions = ("designs", "exact", "searches")
+    parser.add_argument("--only", nargs="+", choices=questions, default=questions)
+    parser.add_argument("--work", type=Path, default=Path("runs/design_search"), help="folder of the designs")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, metavar="NETWORK@PART")
     parser.add_argument("--grids", nargs="+", choices=tuple(GRIDS), default=tuple(GRIDS))
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=SOLVERS)
@@ -112,6 +116,12 @@ def main() -> None:
     cases, grids, seeds, solvers = arguments.cases, arguments.grids, arguments.seeds, arguments.solvers
     if arguments.quick:
         cases, grids, seeds, solvers = CASES[:1], ("committed",), (0,), ("random", "annealing", "tabu", "evolution")
+    if "designs" in arguments.only and not arguments.quick:
+        tables = (
+            Table(arguments.results / "designs.csv", ("case",)),
+            Table(arguments.results / "helps.csv", ("case", "what")),
+        )
+        designs.answer(*tables, arguments.work)
     exact = Table(arguments.results / "exact.csv", CASE)
     rows = Table(arguments.results / "searches.csv", (*CASE, "solver", "seed", "n_allowed"))
     for grid in grids if "exact" in arguments.only else ():

@@ -34,7 +34,58 @@ How much slower than the optimum the best build is that a search found, in perce
 evaluated. *within limits* is the part of the evaluated builds that fit; *first* is after how many evaluations one did.
 """
 
+DESIGNS = """## What `silicut design` chooses for ResNet-18 on an xc7z020
+
+4 bits, the ends 8, two ports of 64 bits at full speed (1.6 GB/s), where nothing else is said. The build that is predicted
+best (by proof where `bound` is the least prediction) and its neighbours are compiled; the fastest, *simulated*, is the
+answer. `floor`: no schedule on this build is shorter. The loss of chosen bits is a *proxy*, the noise power of
+rounding. Resources are modelled, nothing is synthesised.
+"""
+
+HELPS = """What would help most, by searching again with more of one limit: least *predicted* cycles.
+"""
+
 MILESTONES = (50, 100, 300)
+
+
+def designs(rows: Iterable[Row]) -> str:
+    """Return the table of chosen builds."""
+    header = ["case", "simulated ms", "predicted", "bound", "floor", "LUT core", "DSP core", "lanes", "fill bits", "LUTs",
+              "DSP", "BRAM36", "mean bits of weights", "loss (proxy)", "seconds"]  # fmt: skip
+    return markdown(header, [_design_line(row) for row in rows])
+
+
+def _design_line(row: Row) -> list[str]:
+    times = (
+        f"{float(row[name]) / 1e5:.2f}" for name in ("simulated_cycles", "least_cycles", "bound", "machine_bound_cycles")
+    )
+    lut = "x".join(row[f"lut_{name}"] for name in ("rows", "columns", "word_bits"))
+    dsp = "x".join(row[f"dsp_{name}"] for name in ("rows", "inputs", "outputs")) + f" in {row['dsp_passes']} passes"
+    amounts = (f"{int(row[name]):,}" for name in ("n_luts", "n_dsps", "n_bram36"))
+    chosen = (
+        f"{float(row[name]):.{digits}f}" if row[name] else "" for name, digits in (("mean_weight_bits", 2), ("loss", 4))
+    )
+    return [
+        row["case"],
+        *times,
+        lut,
+        dsp,
+        row["n_lanes"],
+        row["fill_bits"],
+        *amounts,
+        *chosen,
+        f"{float(row['search_s']):.0f}",
+    ]
+
+
+def helps(rows: Iterable[Row]) -> str:
+    """Return the table of what more of a limit would bring."""
+    lines = []
+    for row in rows:
+        saved = 100 * (1 - float(row["cycles"]) / float(row["least_cycles"])) if row["cycles"] else None
+        lines.append([row["what"], "not finished" if saved is None else f"{float(row['cycles']):,.0f}",
+                      "" if saved is None else f"{saved:.1f} %"])  # fmt: skip
+    return markdown(["more of", "cycles", "saved"], lines)
 
 
 def exact(rows: Iterable[Row]) -> str:
@@ -124,6 +175,10 @@ def main() -> None:
     optima = read_rows(results / "exact.csv")
     least = {(r["grid"], r["network"], r["part"]): float(r["cycles"]) for r in optima if r["cycles"]}
     parts = [HEAD.strip(), exact(optima), *searches(read_rows(results / "searches.csv"), least)]
+    if chosen := read_rows(results / "designs.csv"):
+        parts += [DESIGNS, designs(chosen)]
+    if more := read_rows(results / "helps.csv"):
+        parts += [HELPS, helps(more)]
     (HERE / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
