@@ -48,7 +48,7 @@ class PruneArguments:
     ] = None
     accelerator: Annotated[
         str | None,
-        Option(help="Its build: n3h (the default), z020, bismo-pynq-z1, bismo-ultra96, tiny, or a file such as mine.json."),
+        Option(help="Its build: z020 (the default), n3h, bismo-pynq-z1, bismo-ultra96, tiny, or a file such as mine.json."),
     ] = None
     clock: Annotated[float | None, Option(help="MHz of the accelerator, instead of the configuration's.")] = None
     board: Annotated[str | None, Option(help="Board whose memory the accelerator runs on, such as pynq-z2.")] = None

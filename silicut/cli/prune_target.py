@@ -40,7 +40,7 @@ def target_of(asked: PruneArguments) -> GemmTarget | None:
     with noting(problems):
         part, board = device(part_of(asked.target), asked.board, asked.parts or ())
     with noting(problems):
-        config = accelerator(asked.accelerator or "n3h", asked.clock)
+        config = accelerator(asked.accelerator or "z020", asked.clock)
     with noting(problems):
         bits = bits_of(asked.bits or "8/8")
     edge_bits = _EDGE_BITS if asked.edge_bits is None else asked.edge_bits or None

@@ -72,7 +72,7 @@ class GemmTarget:
 
     part: Part = field(default_factory=lambda: device_table().part("xc7z020"))
     board: Board | None = None
-    config: GemmConfig = PRESETS["n3h"]
+    config: GemmConfig = PRESETS["z020"]
     bits: BitPlan | None = field(default_factory=lambda: BitPlan.uniform(8, 8))
     edge_bits: int | None = 8
     quantisation: QuantiseOptions = field(default_factory=QuantiseOptions)
@@ -88,7 +88,7 @@ class GemmTarget:
 
     @classmethod
     def named(
-        cls, name: str, *, config: str | GemmConfig = "n3h", bits: str = "8/8", edge_bits: int | None = 8
+        cls, name: str, *, config: str | GemmConfig = "z020", bits: str = "8/8", edge_bits: int | None = 8
     ) -> GemmTarget:
         """Return the target of a name, as people type it.
 
