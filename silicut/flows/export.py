@@ -17,8 +17,10 @@ from silicut.graph.onnx_writer import to_onnx
 from silicut.graph.storage import save_network
 from silicut.records import BadFile, Record, UnsupportedModel, write_atomically
 from silicut.targets import Engine
+from silicut.training import TrainingData
 
 TOLERANCE_FRAC = 1e-3  # of the largest output: folding and another order of float32 sums
+_N_COMPARED, _N_RANDOM = 64, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,15 @@ class Agreement(Record):
     def is_close(self) -> bool:
         """Whether the difference is within rounding."""
         return self.max_abs_difference <= TOLERANCE_FRAC * max(self.max_abs_output, 1e-6)
+
+
+def inputs_to_compare(network: Network, data: TrainingData | None) -> list[np.ndarray]:
+    """Return inputs for `agreement`: evaluation images where there is data, random numbers elsewhere."""
+    if data is not None and len(network.inputs) == 1:
+        x, _ = next(iter(data.evaluation_batches(_N_COMPARED)))
+        return [x.numpy()]
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(network.tensors[name].sizes(_N_RANDOM)).astype(np.float32) for name in network.inputs]
 
 
 def agreement(module: nn.Module, network: Network, inputs: Sequence[np.ndarray], engine: Engine) -> Agreement:

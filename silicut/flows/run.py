@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from silicut.compress import Plan, Scores, pruned, removed_by
@@ -19,7 +18,7 @@ from silicut.flows.bit_search import sensitivity_images
 from silicut.flows.budget import Budget
 from silicut.flows.decisions import NOTHING_ELSE, Decisions
 from silicut.flows.deployment import Deployed, Deployment
-from silicut.flows.export import Agreement, agreement, onnx_file, save_model
+from silicut.flows.export import Agreement, agreement, inputs_to_compare, onnx_file, save_model
 from silicut.flows.latency import WORST, Latencies, Target
 from silicut.flows.masked_training import MaskedTraining, Removal, shortened, train_masked, weights_of
 from silicut.flows.max_drop import Drop, fastest_within
@@ -76,7 +75,6 @@ PLAN, VALUES_STEP, MEASUREMENT, DEPLOYMENT = "plan", "values", "measured", "depl
 LOSSES_OF_BITS = "losses-of-bits.json"
 DENSE_FILE = "dense.onnx"  # of runs for a device elsewhere: what the pruned network is to be compared with there
 _CALIBRATION_IMAGES = 2000
-_AGREEMENT_IMAGES = 64
 _RECALIBRATED = "batch norm recalibrated"
 _TYPICAL_FRAC = 0.5  # of the dense latency: where values are compared when no latency was asked for
 
@@ -492,7 +490,7 @@ class Run:
         self._step(f"{kind} {result.epoch}", lambda: asdict(result))
 
     def _export(self, module: nn.Module, network: Network) -> Agreement:
-        images = self._images(network)
+        images = inputs_to_compare(network, self._task.data)
         platform = self._task.platforms[0][0]
         batch = platform.settings.batch
         result: Agreement = self._record(
@@ -509,14 +507,6 @@ class Run:
                 f"{result.max_abs_output:.3g}; please report the network"
             )
         return result
-
-    def _images(self, network: Network) -> list[np.ndarray]:
-        """Return inputs to compare on: evaluation images where there is data, random ones else."""
-        if self._task.data is not None and len(network.inputs) == 1:
-            x, _ = next(iter(self._task.data.evaluation_batches(_AGREEMENT_IMAGES)))
-            return [x.numpy()]
-        rng = np.random.default_rng(0)
-        return [rng.standard_normal(network.tensors[n].sizes(4)).astype(np.float32) for n in network.inputs]
 
     def _candidate(self, network: Network) -> Candidate:
         return Candidate(fold_batch_norm(network), self._outcome.levels)
