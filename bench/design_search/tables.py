@@ -18,7 +18,8 @@ HEAD = """# Searches for a build, beside the best there is
 
 How far are learned and heuristic searches from the best build of a grid? Made by `python bench/design_search/run.py`
 (resumable; `--quick` takes a minute) and `python bench/design_search/tables.py`. Cost is the *modelled* time of ResNet-18
-and MobileNetV2 (224 x 224, batch 1, weights and activations of 4 bits, the ends of 8) at an assumed 100 MHz; limits are
+and MobileNetV2 (224 x 224, batch 1, weights and activations of 4 bits, the ends of 8) at an assumed 100 MHz, with two
+ports of 64 bits (1.6 GB/s) on either part; limits are
 look-up tables, flip-flops, slices and memory blocks of the part. Every solver has its default options; those of annealing
 and tabu search were tried on ResNet-18 on the xc7z020 (committed grid) only.
 
