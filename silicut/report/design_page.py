@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from silicut.report import wording
 from silicut.report.design import Contender, DesignedLayer, DesignSummary
 from silicut.report.figures.design import builds_svg, convergence_svg, losses_svg
-from silicut.report.page import page_environment, trusted
+from silicut.report.resource_bars import resource_bars
 from silicut.report.simulation_page import title_of
+from silicut.report.templates import page_environment, trusted
 from silicut.report.terminal_compilation import bits_text, split_text
 from silicut.report.terminal_design import build_text, label_text, proof_text
 from silicut.report.theme import DARK, LIGHT, css_variables
 
 _TEMPLATE = "design.html.jinja"
-_AMOUNTS = {"n_luts": "LUTs", "n_ffs": "flip-flops", "n_dsps": "DSP slices", "n_bram36": "BRAM36"}
-_GROUPS = ("arrays", "buffers", "glue")
 _N_CONTENDERS = 12
 
 
@@ -30,17 +29,6 @@ class _Row:
     lut_share: float
     ms: str
     bar: float
-
-
-@dataclass(frozen=True)
-class _Amount:
-    """One bar of resources: shares of its users and where the part ends, in per cent of the bar."""
-
-    name: str
-    needed: int
-    there: int
-    shares: tuple[tuple[str, float], ...]
-    limit: float
 
 
 @dataclass(frozen=True)
@@ -71,9 +59,9 @@ def render_design(summary: DesignSummary) -> str:
             build=build_text(summary),
             proof=proof_text(summary),
             label=label_text(summary),
-            number=_number,
+            number=wording.number_text,
             rows=list(_rows(summary)),
-            amounts=[_amount(summary, name, words) for name, words in _AMOUNTS.items()],
+            amounts=resource_bars(summary),
             contenders=[(row, _ms(summary, row)) for row in summary.contenders[:_N_CONTENDERS]],
             helps=list(_help_rows(summary)),
             shape=_shape_text,
@@ -81,10 +69,6 @@ def render_design(summary: DesignSummary) -> str:
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.{wording.decimals_for(value)}f}"
 
 
 def _shape_text(contender: Contender) -> str:
@@ -112,13 +96,6 @@ def _rows(summary: DesignSummary) -> Iterator[_Row]:
             ms=f"{summary.ms(layer.cycles):.{decimals}f}" if layer.kind != "windows" else "",
             bar=100 * layer.cycles / longest,
         )
-
-
-def _amount(summary: DesignSummary, name: str, words: str) -> _Amount:
-    needed, there = summary.total(name), getattr(summary.part, name)
-    whole = 1.02 * max(needed, there, 1)
-    shares = [(group, sum(getattr(user, name) for user in summary.resources if user.group == group)) for group in _GROUPS]
-    return _Amount(words, needed, there, tuple((group, 100 * n / whole) for group, n in shares), 100 * there / whole)
 
 
 def _help_rows(summary: DesignSummary) -> Iterator[_HelpRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from silicut.report import wording
 from silicut.report.figures.front import accuracy_svg, value_svg
 from silicut.report.front import FrontSummary
-from silicut.report.page import page_environment, trusted
+from silicut.report.templates import page_environment, trusted
 from silicut.report.theme import DARK, LIGHT, css_variables
 
 _TEMPLATE = "front.html.jinja"

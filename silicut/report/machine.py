@@ -9,12 +9,11 @@ from typing import Any
 from silicut.report import wording
 from silicut.report.figures.roofline import roofline_svg
 from silicut.report.figures.stages import section_numbers, stages_svg
+from silicut.report.resource_bars import ResourceBar, resource_bars
 from silicut.report.simulation import STAGES, SimulatedLayer, SimulationSummary
+from silicut.report.templates import trusted
 from silicut.report.terminal_compilation import bits_text, split_text
 from silicut.report.terminal_simulation import SHOWN, utilisation_text, waited_for
-
-_AMOUNTS = {"n_luts": "LUTs", "n_ffs": "flip-flops", "n_dsps": "DSP slices", "n_bram36": "BRAM36"}
-_GROUPS = ("arrays", "buffers", "glue")
 
 
 @dataclass(frozen=True)
@@ -44,23 +43,6 @@ class _StageRow:
 
 
 @dataclass(frozen=True)
-class _Amount:
-    """One bar of resources: shares of its users and where the part ends, in per cent of the bar."""
-
-    name: str
-    needed: int
-    there: int
-    shares: tuple[tuple[str, float], ...]
-    limit: float
-    title: str
-
-    @property
-    def is_exceeded(self) -> bool:
-        """More is needed than there is."""
-        return self.needed > self.there
-
-
-@dataclass(frozen=True)
 class MachineView:
     """What the sections of `machine.html.jinja` are made of.
 
@@ -75,7 +57,7 @@ class MachineView:
     run: SimulationSummary
     rows: tuple[_Row, ...]
     stages: tuple[_StageRow, ...]
-    amounts: tuple[_Amount, ...]
+    amounts: tuple[ResourceBar, ...]
     figures: Mapping[str, Any]
 
 
@@ -85,8 +67,6 @@ def machine_view(summary: SimulationSummary) -> MachineView:
     Raises:
         ToolMissing: jinja2 or matplotlib is not installed (extra "report").
     """
-    import markupsafe  # comes with jinja2
-
     figures = {
         "stages": stages_svg(summary),
         "stages_narrow": stages_svg(summary, is_narrow=True),
@@ -96,8 +76,8 @@ def machine_view(summary: SimulationSummary) -> MachineView:
         run=summary,
         rows=tuple(_rows(summary)),
         stages=tuple(_stage_rows(summary)),
-        amounts=tuple(_amount(summary, name, words) for name, words in _AMOUNTS.items()),
-        figures={name: markupsafe.Markup(svg) for name, svg in figures.items()},
+        amounts=resource_bars(summary),
+        figures={name: trusted(svg) for name, svg in figures.items()},
     )
 
 
@@ -125,11 +105,3 @@ def _stage_rows(summary: SimulationSummary) -> Iterator[_StageRow]:
             most = max(use.receive, key=lambda reason: use.receive[reason], default="")
             run, waiting = (wording.percent_text(n / summary.cycles, 0) for n in (use.run, sum(use.receive.values())))
             yield _StageRow(STAGES[use.name], run, waiting, waited_for(most) if most else "")
-
-
-def _amount(summary: SimulationSummary, name: str, words: str) -> _Amount:
-    needed, there = summary.total(name), getattr(summary.part, name)
-    whole = 1.02 * max(needed, there, 1)
-    shares = [(group, sum(getattr(user, name) for user in summary.resources if user.group == group)) for group in _GROUPS]
-    title = ", ".join(f"{user.name} {getattr(user, name):,}" for user in summary.resources if getattr(user, name))
-    return _Amount(words, needed, there, tuple((group, 100 * n / whole) for group, n in shares), 100 * there / whole, title)

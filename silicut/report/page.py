@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from silicut.records import ToolMissing
 from silicut.report import wording
 from silicut.report.figures.charts import epochs_svg, validation_svg
 from silicut.report.figures.stacked import stacked_svg
@@ -15,6 +13,7 @@ from silicut.report.figures.staircases import Panel, panels_of, staircase_svg
 from silicut.report.machine import machine_view
 from silicut.report.sections import Section, sections_of
 from silicut.report.summary import LayerSummary, RunSummary
+from silicut.report.templates import page_environment, trusted
 from silicut.report.theme import DARK, LIGHT, css_variables
 
 _TEMPLATE = "page.html.jinja"
@@ -76,47 +75,6 @@ def render_page(summary: RunSummary) -> str:
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
         )
     )
-
-
-def page_environment() -> Any:
-    """Return the templates with their filters and functions.
-
-    Raises:
-        ToolMissing: jinja2 is not installed (extra "report").
-    """
-    try:
-        import jinja2
-    except ImportError:
-        raise ToolMissing("jinja2", "report") from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "ms": wording.ms_text,
-        "percent": wording.percent_text,
-        "count": wording.count_text,
-        "engine": wording.engine_text,
-        "listing": wording.listing,
-        "wilson": wording.wilson_interval,
-    }
-    environment.globals |= {
-        "accuracy_sentence": wording.accuracy_sentence,
-        "error": wording.error_text,
-        "interval": wording.interval_text,
-        "parts_sentence": wording.parts_sentence,
-    }
-    return environment
-
-
-def trusted(text: str) -> Any:
-    """Return text of our own making, marked as HTML."""
-    import markupsafe  # comes with jinja2
-
-    return markupsafe.Markup(text)
 
 
 def _figures(summary: RunSummary) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from silicut.report.layer_latency import OTHER_LAYER
-from silicut.report.page import page_environment, trusted
 from silicut.report.quantisation import QuantisationSummary, QuantisedLayer, accuracy_text, headline, weight_bits_text
+from silicut.report.templates import page_environment, trusted
 from silicut.report.theme import DARK, LIGHT, css_variables
 
 _TEMPLATE = "quantisation.html.jinja"

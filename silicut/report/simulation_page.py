@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from silicut.report import wording
 from silicut.report.machine import machine_view
-from silicut.report.page import page_environment, trusted
 from silicut.report.simulation import ARRAYS, SimulationSummary
+from silicut.report.templates import page_environment, trusted
 from silicut.report.terminal_compilation import bits_text
 from silicut.report.terminal_simulation import frames_text
 from silicut.report.theme import DARK, LIGHT, css_variables
@@ -27,7 +27,7 @@ def render_simulation(summary: SimulationSummary) -> str:
             lead=_lead(summary),
             frames=frames_text(summary),
             arrays=_arrays_text(summary),
-            number=_number,
+            number=wording.number_text,
             bits=_bits_of_all(summary),
             machine=machine_view(summary),
             themes={"light": trusted(css_variables(LIGHT)), "dark": trusted(css_variables(DARK))},
@@ -51,10 +51,6 @@ def _lead(summary: SimulationSummary) -> str:
     one, several = "One image was run to the last bit; no cycle depends on it.", f"{n:,} images were run to the last bit."
     data = times if n == 0 else one if n == 1 else several
     return f"Every cycle and every transfer is simulated; the clock of {summary.clock_hz / 1e6:g} MHz is assumed. {data}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.{wording.decimals_for(value)}f}"
 
 
 def _arrays_text(summary: SimulationSummary) -> str:

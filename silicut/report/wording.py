@@ -31,6 +31,16 @@ def decimals_for(smallest: float, n_digits: int = 3) -> int:
     return min(5, max(0, n_digits - 1 - math.floor(math.log10(smallest)))) if smallest > 0 else 0
 
 
+def number_text(number: float) -> str:
+    """Return a number as text, with three significant digits and commas between thousands.
+
+    Example:
+        >>> number_text(75.263), number_text(1234.5)
+        ('75.3', '1,234')
+    """
+    return f"{number:,.{decimals_for(number)}f}"
+
+
 def ms_text(ms: float, decimals: int | None = None) -> str:
     """Return milliseconds as text, with three significant digits unless decimals are given.
 
