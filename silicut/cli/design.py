@@ -59,14 +59,12 @@ class DesignArguments:
 @command_of(DesignArguments)
 def design(typed: DesignArguments) -> None:
     """Choose cores, memories and lanes of the accelerator for a network and a part, and the bits of its layers."""
-    from silicut.cli.subject import parsed_shape
+    from silicut.cli.subject import shape_of_file
     from silicut.flows.design import design as choose
     from silicut.flows.label import Label
 
     options = _options(typed)
-    if typed.input_shape is not None and not typed.network.endswith(".onnx"):
-        raise ConfigError(f"input-shape must be left out with {typed.network!r}, whose sizes are known")
-    shape = None if typed.input_shape is None else parsed_shape(typed.input_shape)
+    shape = shape_of_file(typed.input_shape, typed.network)
     with progress_bars(typed.json) as progress:
         found = choose(
             typed.network,

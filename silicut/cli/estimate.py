@@ -39,6 +39,7 @@ def estimate(
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Show the least time of a network on the GEMM accelerator, layer by layer, and what the accelerator needs of a part."""
+    from silicut.cli.subject import shape_of_file
     from silicut.flows.estimate import EstimateOptions, device, read_layers
     from silicut.flows.estimate import accelerator as configured
     from silicut.flows.estimate import estimate as estimate_network
@@ -54,7 +55,7 @@ def estimate(
     with noting(problems):
         options = EstimateOptions(edge_bits=edge_bits)
     with noting(problems):
-        layers = read_layers(network, _shape(input_shape, network), Cache(cache))
+        layers = read_layers(network, shape_of_file(input_shape, network), Cache(cache))
     if problems:
         raise ConfigError(*problems)
     options = EstimateOptions(plan=plan, edge_bits=options.edge_bits, config=config, part=chosen, board=carrier)
@@ -76,13 +77,3 @@ def _plan(bits: str | None, bits_file: Path | None, network: str) -> BitPlan:
     if bits_file is not None:
         return BitPlan.load(bits_file)
     return (None if bits else known_plan(network)) or BitPlan.parse(bits or "8/8")
-
-
-def _shape(text: str | None, network: str) -> tuple[int, ...] | None:
-    from silicut.cli.subject import parsed_shape
-
-    if text is None:
-        return None
-    if not network.endswith(".onnx"):
-        raise ConfigError(f"input-shape must be left out with {network!r}, whose sizes are known")
-    return parsed_shape(text)

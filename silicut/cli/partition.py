@@ -46,6 +46,7 @@ def partition(
     debug: Annotated[bool, Option("--debug", help="Show where an internal fault happened.")] = False,
 ) -> None:
     """Share the convolutions of a network among several engines at work on different images, and simulate them."""
+    from silicut.cli.subject import shape_of_file
     from silicut.flows.estimate import device
     from silicut.flows.new_folder import new_folder
     from silicut.flows.partition import PartitionOptions, read_conv_layers
@@ -62,7 +63,7 @@ def partition(
             n_evaluations=evaluations, seed=seed, follows=follow,
         )  # fmt: skip
     with noting(problems):
-        layers, left_out = read_conv_layers(network, _shape(input_shape, network), Cache(cache))
+        layers, left_out = read_conv_layers(network, shape_of_file(input_shape, network), Cache(cache))
     if problems:
         raise ConfigError(*problems)
     if out is not None:
@@ -94,13 +95,3 @@ def _share(text: str) -> float:
     if not 0 < share <= 1:
         raise ConfigError(f"budget must be above 0% and at most 100%, not {text!r}")
     return share
-
-
-def _shape(text: str | None, network: str) -> tuple[int, ...] | None:
-    from silicut.cli.subject import parsed_shape
-
-    if text is None:
-        return None
-    if not network.endswith(".onnx"):
-        raise ConfigError(f"input-shape must be left out with {network!r}, whose sizes are known")
-    return parsed_shape(text)

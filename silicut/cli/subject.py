@@ -189,6 +189,19 @@ def parsed_shape(input_shape: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def shape_of_file(input_shape: str | None, network: str) -> tuple[int, ...] | None:
+    """Return the sizes of one input of an ONNX file, None where none were given.
+
+    Raises:
+        ConfigError: it is no such text, or the network is no ONNX file, so that its sizes are known.
+    """
+    if input_shape is None:
+        return None
+    if not network.endswith(".onnx"):
+        raise ConfigError(f"input-shape must be left out with {network!r}, whose sizes are known")
+    return parsed_shape(input_shape)
+
+
 def _output(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Run the network on random inputs and return its first output."""
     import torch

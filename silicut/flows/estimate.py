@@ -17,6 +17,7 @@ from silicut.accelerators.gemm.cost.resources import AMOUNTS, exceeded, exceeded
 from silicut.accelerators.gemm.cost.split import best_splits, bound_of_any_split
 from silicut.accelerators.gemm.cost.work import Kind, LayerWork, NetworkWork, network_work, with_edge_bits
 from silicut.compress.quantisation.bits import MAX_BITS, MIN_BITS, BitPlan
+from silicut.graph import Network
 from silicut.graph.layer_shapes import WEIGHTED, LayerShape, layer_shapes
 from silicut.graph.storage import load_network
 from silicut.numerics.quantised_files import STRUCTURE_FILE, WEIGHTS_FILE
@@ -193,16 +194,21 @@ def read_layers(
     if network.endswith(".onnx"):
         return _of_file(network, input_shape, cache or Cache())
     if Path(network).is_dir():
-        return _of_folder(Path(network))
+        return layer_shapes(network_of_folder(Path(network)))
     from silicut.zoo.layer_table import known_layers
 
     return known_layers(network)
 
 
-def _of_folder(folder: Path) -> tuple[LayerShape, ...]:
+def network_of_folder(folder: Path) -> Network:
+    """Return the network that a folder of `silicut prune` or `silicut quantise` holds.
+
+    Raises:
+        BadFile: it holds none, or a file is damaged.
+    """
     for structure, weights in _FOLDERS:
         if (folder / structure).exists():
-            return layer_shapes(load_network(folder / structure, folder / weights))
+            return load_network(folder / structure, folder / weights)
     names = " or ".join(structure for structure, _ in _FOLDERS)
     raise BadFile(f"{folder} must be a folder of silicut prune or quantise: it holds no {names}; give such a folder")
 
@@ -224,7 +230,7 @@ def _of_file(path: str, input_shape: tuple[int, ...] | None, cache: Cache) -> tu
         raise BadFile(f"{path} does not exist; check the path") from None
     known = cache.get(key)
     if known is None:
-        known = [dataclasses.asdict(shape) for shape in _captured(path, input_shape)]
+        known = [dataclasses.asdict(shape) for shape in layer_shapes(network_of_file(path, input_shape))]
         cache.put(key, known)
     return tuple(_shape(each) for each in known)
 
@@ -234,14 +240,24 @@ def _shape(fields: dict[str, Any]) -> LayerShape:
     return LayerShape(**values)
 
 
-def _captured(path: str, input_shape: tuple[int, ...] | None) -> tuple[LayerShape, ...]:
+def network_of_file(path: str, input_shape: tuple[int, ...] | None) -> Network:
+    """Return the network of an ONNX file of one input.
+
+    Args:
+        path: of the file.
+        input_shape: of one input where sizes are free.
+
+    Raises:
+        ConfigError: the file has several inputs.
+        BadFile, UnsupportedModel: it is no ONNX file, or holds what silicut cannot capture.
+    """
     from silicut.graph import capture_onnx
     from silicut.graph.from_onnx.opened import open_model
 
     names = list(open_model(path).input_shapes)
     if len(names) != 1:
         raise ConfigError(f"{path} must have one input, not {', '.join(names)}")
-    return layer_shapes(capture_onnx(path, {} if input_shape is None else {names[0]: input_shape}))
+    return capture_onnx(path, {} if input_shape is None else {names[0]: input_shape})
 
 
 def device(part: str | None, board: str | None, files: Sequence[str | Path] = ()) -> tuple[Part, Board | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from silicut.compress.quantisation.bits import BitPlan
+from silicut.flows.estimate import network_of_file, network_of_folder
 from silicut.graph import Network
 
 
@@ -26,16 +27,12 @@ def float_network(network: str, input_shape: tuple[int, ...] | None = None) -> N
 def _captured(network: str, input_shape: tuple[int, ...] | None) -> Network:
     import torch
 
-    from silicut.graph import capture, capture_onnx
-    from silicut.graph.storage import load_network
+    from silicut.graph import capture
 
     if network.endswith(".onnx"):
-        from silicut.graph.from_onnx.opened import open_model
-
-        names = list(open_model(network).input_shapes)
-        return capture_onnx(network, {} if input_shape is None else {names[0]: input_shape})
+        return network_of_file(network, input_shape)
     if Path(network).is_dir():
-        return load_network(Path(network) / "network.json", Path(network) / "model.safetensors")
+        return network_of_folder(Path(network))
     from silicut.zoo import network as build
     from silicut.zoo import network_entry
 

@@ -28,7 +28,6 @@ from silicut.accelerators.gemm.program import (
     Store,
     Unit,
     lookup_words,
-    row_words,
 )
 from silicut.numerics import IntegerFormat, Requantise
 from silicut.records import DoesNotFit
@@ -144,11 +143,6 @@ def make_outputs(
         Output(index=i, slab=slab, ring=rings[slab], first=first if i in shared else 0, n_channels=pitch)
         for i, slab in slabs.items()
     ]
-
-
-def output_row_words(width: int, channels: int, formats: Sequence[IntegerFormat | None]) -> int:
-    """Return the words of a row of everything that is written."""
-    return sum(row_words(width * channels, f.bits) for f in formats if f is not None)
 
 
 class ResultStage:

@@ -57,25 +57,6 @@ def split_layer(config: GemmConfig, n_filters: int, shapes: Shapes, split: Split
     return min(choices, key=lambda choice: choice.cycles).units
 
 
-def best_split(config: GemmConfig, shape: ProductShape, weight_bits: Mapping[Unit, int]) -> int:
-    """Return the best number of filters for the LUT core where each core's weights have a width of their own.
-
-    Args:
-        config: the build.
-        shape: of the whole layer.
-        weight_bits: of each core.
-
-    Raises:
-        DoesNotFit: a core has no room for any number of them.
-    """
-
-    def shapes(filters: range, unit: Unit) -> ProductShape:
-        return replace(shape, n_filters=len(filters), weight_bits=weight_bits[unit])
-
-    nests = [plan.nest for plan in split_layer(config, shape.n_filters, shapes, None)]
-    return sum(nest.n_filters for nest in nests if isinstance(nest, ProductSchedule) and nest.unit is Unit.LUT)
-
-
 def legal_splits(config: GemmConfig, n_filters: int) -> list[int]:
     """Return how many filters the LUT core may get."""
     if config.dsp is None:
